@@ -1,0 +1,73 @@
+/* planner.h: choosing an action by search in a model.
+ *
+ * A planner advances many candidate worlds with the model's own step and keeps the best.
+ * It changes neither latent nor noise of the row it plans for; all its randomness comes from
+ * the row's noise key, so the same row plans the same action, alone or in company.
+ */
+#ifndef DR_PLANNER_PLANNER_H
+#define DR_PLANNER_PLANNER_H
+#include <stdatomic.h>
+
+#include "models/family/family.h"
+
+#define DR_PLAN_METHODS(X) X(CEM, "cem") X(RANDOM_SHOOTING, "random_shooting")
+typedef enum {
+#define DR_PLAN_ENUM(name, text) DR_PLAN_##name,
+    DR_PLAN_METHODS(DR_PLAN_ENUM)
+#undef DR_PLAN_ENUM
+} dr_plan_method;
+
+/* Settings of one search; names as in the manifest's `planning` and in the Plan request. */
+typedef struct {
+    dr_plan_method method;
+    int horizon;         /* steps imagined, 1 .. DR_PLAN_HORIZON_MAX */
+    int candidates;      /* action sequences an iteration */
+    int iterations;
+    int elites;          /* best candidates, to which the next distribution is fitted */
+    float initial_std;   /* in units of half the action range */
+    float min_std;
+    float discount;      /* a step, on top of the continue head where the model has one */
+    float action_noise;  /* std of Gaussian noise on the returned action; 0 = none */
+    bool warm_start;     /* start from the last plan, shifted by one step */
+    bool terminal_value; /* add the value head at the last state; needs one */
+} dr_plan_settings;
+
+enum {
+    DR_PLAN_HORIZON_MAX = 1000,
+    DR_PLAN_CANDIDATES_MAX = 65536,
+    DR_PLAN_ITERATIONS_MAX = 1000,
+};
+
+/* The named presets ("planet": Hafner et al. 2019: horizon 12, 1,000 candidates, 10 iterations,
+ * 100 elites, no warm start). NOT_FOUND lists the names. */
+DR_CHECKED dr_code dr_plan_settings_preset(dr_plan_settings *out, const char *name, dr_error *err);
+/* The defaults of a model: its manifest's `planning`, checked field by field, over "planet". */
+DR_CHECKED dr_code dr_plan_settings_default(dr_plan_settings *out, const dr_model *model,
+                                            dr_error *err);
+/* INVALID_ARGUMENT naming the field, what was found and the limits; FAILED_PRECONDITION where the
+ * model lacks a head that the settings need (reward, value). */
+DR_CHECKED dr_code dr_plan_settings_check(const dr_plan_settings *settings, const dr_model *model,
+                                          dr_error *err);
+
+typedef struct {
+    float *action;          /* [action_width], written, in the action space's units */
+    float *mean;            /* [horizon, action_width]: in: the warm start, already shifted; out: the plan */
+    float predicted_return; /* mean return of the last iteration's elites */
+    int64_t model_steps;    /* rows advanced */
+} dr_plan_result;
+
+typedef struct dr_planner dr_planner;
+
+/* Compiles the model's step for `settings`; memory is laid out here, dr_planner_run allocates
+ * nothing. One planner is used by one thread at a time. Keeps a reference to the model. */
+DR_CHECKED dr_code dr_planner_create(dr_planner **out, dr_model *model,
+                                     const dr_plan_settings *settings, dr_error *err);
+void dr_planner_destroy(dr_planner *planner);
+
+/* Plans from one latent row `state` [state_width]. `use_mean`: result->mean holds a warm start.
+ * `stop` (may be NULL) is read between steps; once true: CANCELLED, nothing written. */
+DR_CHECKED dr_code dr_planner_run(dr_planner *planner, dr_plan_result *result, const float *state,
+                                  const dr_noise_key *key, bool use_mean, const atomic_bool *stop,
+                                  dr_error *err);
+
+#endif
