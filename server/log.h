@@ -1,0 +1,29 @@
+/* log.h: one line an event, key=value, on standard error.
+ *
+ *   2026-01-31T12:00:00.123Z info listening address=127.0.0.1:7733
+ *
+ * The event is a fixed word or two, what varies is in the pairs; a value with spaces, quotes or
+ * control characters is quoted and escaped. A line is one write(2). [any]
+ */
+#ifndef DR_SERVER_LOG_H
+#define DR_SERVER_LOG_H
+#include "models/base/error.h"
+
+typedef enum { DR_LOG_ERROR, DR_LOG_WARN, DR_LOG_INFO, DR_LOG_DEBUG } dr_log_level;
+
+/* Lines above this level are dropped; at first DR_LOG_INFO. */
+void dr_log_set_level(dr_log_level level);
+/* "error", "warn", "info", "debug" → level; INVALID_ARGUMENT naming the allowed words. */
+DR_CHECKED dr_code dr_log_parse_level(dr_log_level *out, const char *word, dr_error *err);
+int dr_log_is_on(dr_log_level level);
+
+/* Pairs of `const char *key, const char *value`, ended by NULL:
+ *     dr_log(DR_LOG_INFO, "session opened", "id", id, "model", model, NULL); */
+void dr_log(dr_log_level level, const char *event, ...) __attribute__((sentinel));
+/* The same from a format, for numbers; the text is key=value pairs already:
+ *     dr_logf(DR_LOG_INFO, "listening", "port=%d", port); */
+void dr_logf(dr_log_level level, const char *event, const char *format, ...) DR_PRINTF(3, 4);
+/* An event that failed: adds code= and message=. */
+void dr_log_error(dr_log_level level, const char *event, const dr_error *err);
+
+#endif
