@@ -44,4 +44,39 @@ $(BUILD)/%.o: %.c
 # ---- kernels for one instruction set each, chosen at run time ----
 $(BUILD)/models/tensor/kernels_avx2.o: BASE_FLAGS += $(if $(filter x86_64,$(shell uname -m)),-mavx2 -mfma)
 
+# ---- protocol code: C by protoc-c, descriptors for reflection by protoc ----
+PROTO_ROOTS := -Iproto/public -Iproto -I/usr/include
+PROTOS      := $(sort $(shell find proto -name '*.proto'))
+WELL_KNOWN  := google/protobuf/any.proto google/protobuf/duration.proto \
+               google/protobuf/timestamp.proto google/protobuf/descriptor.proto
+PROTO_NAMES := $(patsubst proto/public/%.proto,%,$(filter proto/public/%,$(PROTOS))) \
+               $(patsubst proto/%.proto,%,$(filter-out proto/public/%,$(PROTOS)))
+PROTO_OBJ   := $(patsubst %,$(BUILD)/gen/%.pb-c.o,$(PROTO_NAMES) $(WELL_KNOWN:.proto=))
+PROTO_STAMP := $(BUILD)/gen/.made
+
+$(PROTO_STAMP): $(PROTOS)
+	@mkdir -p $(@D)
+	protoc-c $(PROTO_ROOTS) --c_out=$(BUILD)/gen $(PROTOS) $(WELL_KNOWN)
+	protoc $(PROTO_ROOTS) --include_imports --descriptor_set_out=$(BUILD)/gen/dreamd.desc $(PROTOS)
+	@touch $@
+$(BUILD)/gen/%.pb-c.o: $(PROTO_STAMP)
+	$(CC) $(BASE_FLAGS) $(CFLAGS) -c $(BUILD)/gen/$*.pb-c.c -o $@
+# The generated headers must be there before anything that includes them is compiled.
+$(call objects,$(SERVER_SRC) $(CLIENT_SRC) $(CTL_SRC) $(shell find tests -name '*.c' 2>/dev/null)): | $(PROTO_STAMP)
+$(BUILD)/server/rpc_descriptors.o: $(PROTO_STAMP)
+$(BUILD)/server/rpc_descriptors.o: BASE_FLAGS += -Wa,-I$(BUILD)/gen
+
+# ---- the daemon: everything but main.c is a library, so that tests can run a server inside ----
+SERVER_LIB := $(filter-out server/main.c,$(SERVER_SRC))
+GIT_COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+$(BUILD)/server/version.o: BASE_FLAGS += -DDR_COMMIT='"$(GIT_COMMIT)"'
+$(BUILD)/dreamd: $(call objects,server/main.c $(SERVER_LIB) $(STORAGE_SRC) $(MODELS_SRC)) $(PROTO_OBJ)
+	$(CC) $^ $(LIBS) -o $@
+
+# ---- unit tests: one binary a layer ----
+unit_objects = $(call objects,$(sort $(shell find tests/unit/$(1) tests/support -name '*.c' 2>/dev/null)))
+$(BUILD)/tests/unit_server: $(call unit_objects,server) \
+    $(call objects,$(SERVER_LIB) $(STORAGE_SRC) $(MODELS_SRC)) $(PROTO_OBJ)
+	$(CC) $^ $(LIBS) -lcriterion -o $@
+
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
