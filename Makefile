@@ -1,48 +1,86 @@
 # `make` builds, `make help` explains.
 BUILD ?= build
 CC = gcc
+CLANG ?= clang
 CFLAGS ?= -O2 -g
+PYTHON ?= python3
+FUZZ_SECONDS ?= $(or $(SECONDS),60)
 PKG := libuv libnghttp2 libprotobuf-c sqlite3 jansson libcrypto openblas inih
 
-# Fixed order of summation is a promise: no fast-math, and contraction said out loud.
-BASE_FLAGS := -std=gnu17 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wpointer-arith -Wvla \
-              -fno-fast-math -ffp-contract=off -fno-strict-aliasing -pthread -MMD -MP \
-              -I. -I$(BUILD)/gen $(shell pkg-config --cflags $(PKG) 2>/dev/null)
-LIBS := $(shell pkg-config --libs $(PKG) 2>/dev/null) -lm -pthread
-
-# make SANITIZER=address|undefined|thread: a build of its own, in a folder of its own
+# make SANITIZER=address|undefined|thread: a build of its own, in a folder of its own.
 SANITIZER ?=
+SANITIZE_address := -fsanitize=address,undefined -fno-sanitize-recover=all
+SANITIZE_undefined := -fsanitize=undefined -fno-sanitize-recover=all
+SANITIZE_thread := -fsanitize=thread
 ifneq ($(SANITIZER),)
 ifeq ($(filter $(SANITIZER),address undefined thread),)
 $(error SANITIZER is "$(SANITIZER)", expected address, undefined or thread)
 endif
-BUILD := $(BUILD)-$(SANITIZER)
-SANITIZE_address := -fsanitize=address,undefined -fno-sanitize-recover=all
-SANITIZE_undefined := -fsanitize=undefined -fno-sanitize-recover=all
-SANITIZE_thread := -fsanitize=thread
-BASE_FLAGS += $(SANITIZE_$(SANITIZER)) -fno-omit-frame-pointer
-LIBS += $(SANITIZE_$(SANITIZER))
+override BUILD := $(BUILD)-$(SANITIZER)
 endif
 
-sources = $(sort $(wildcard $(addsuffix /*.c,$(1))))
+# The order of summation is a promise: no fast-math, and contraction said out loud.
+BASE_FLAGS = -std=gnu17 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wpointer-arith -Wvla $(WERROR) \
+             -fno-fast-math -ffp-contract=off -fno-strict-aliasing -fno-omit-frame-pointer -pthread \
+             -D_GNU_SOURCE -MMD -MP -I. -I$(BUILD)/gen $(PKG_CFLAGS) $(SANITIZE_$(SANITIZER))
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKG) 2>/dev/null)
+LIBS = $(PKG_LIBS) -lm -pthread $(SANITIZE_$(SANITIZER))
+PKG_LIBS := $(shell pkg-config --libs $(PKG) 2>/dev/null)
+
+COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+
+# ---- sources: a library a layer, found by folder ----
+
+sources = $(sort $(foreach folder,$(1),$(wildcard $(folder)/*.c)))
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
+# tests/unit has the folders of the sources, to any depth
+tests_of = $(sort $(shell find tests/unit/$(1) -name '*.c' 2>/dev/null))
 
 MODELS_SRC  := $(call sources,models/base models/format models/tensor models/graph models/family models/planner models/learner)
 STORAGE_SRC := $(call sources,storage)
-SERVER_SRC  := $(call sources,server)
+SERVER_SRC  := $(filter-out server/main.c,$(call sources,server))
 CLIENT_SRC  := $(call sources,client/c)
 CTL_SRC     := $(call sources,client/ctl)
 ENVS_SRC    := $(call sources,client/envs)
+SUPPORT_SRC := $(call sources,tests/support)
+BENCH_SRC   := $(call sources,tests/bench)
+FUZZ_SRC    := $(wildcard tests/fuzz/fuzz_*.c)
+
+MODELS  := $(BUILD)/libdr_models.a
+STORAGE := $(BUILD)/libdr_storage.a
+SERVER  := $(BUILD)/libdr_server.a
+ENVS    := $(BUILD)/libdr_envs.a
+PROTO   := $(BUILD)/libdr_proto.a
+CLIENT  := $(BUILD)/libdreamd.a
 
 .PHONY: all
-all: $(BUILD)/dreamd $(BUILD)/dreamctl
+all: $(BUILD)/dreamd $(BUILD)/dreamctl ## build the daemon and its client
+
+$(MODELS): $(call objects,$(MODELS_SRC))
+$(STORAGE): $(call objects,$(STORAGE_SRC))
+$(SERVER): $(call objects,$(SERVER_SRC))
+$(ENVS): $(call objects,$(ENVS_SRC))
+$(CLIENT): $(call objects,$(CLIENT_SRC))
+
+$(BUILD)/%.a:
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/dreamd: $(BUILD)/server/main.o $(SERVER) $(STORAGE) $(MODELS) $(ENVS) $(PROTO)
+	$(CC) -o $@ $^ $(LIBS)
+
+$(BUILD)/dreamctl: $(call objects,$(CTL_SRC)) $(CLIENT) $(ENVS) $(PROTO)
+	$(CC) -o $@ $^ $(LIBS)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(BASE_FLAGS) $(CFLAGS) -c $< -o $@
 
-# ---- kernels for one instruction set each, chosen at run time ----
-$(BUILD)/models/tensor/kernels_avx2.o: BASE_FLAGS += $(if $(filter x86_64,$(shell uname -m)),-mavx2 -mfma)
+# Kernels for one instruction set each; which one runs is chosen at run time.
+ifeq ($(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1),x86_64)
+$(BUILD)/models/tensor/kernels_avx2.o: BASE_FLAGS += -mavx2 -mfma
+endif
 
 # ---- protocol code: C by protoc-c, descriptors for reflection by protoc ----
 PROTO_ROOTS := -Iproto/public -Iproto -I/usr/include
@@ -62,21 +100,131 @@ $(PROTO_STAMP): $(PROTOS)
 $(BUILD)/gen/%.pb-c.o: $(PROTO_STAMP)
 	$(CC) $(BASE_FLAGS) $(CFLAGS) -c $(BUILD)/gen/$*.pb-c.c -o $@
 # The generated headers must be there before anything that includes them is compiled.
-$(call objects,$(SERVER_SRC) $(CLIENT_SRC) $(CTL_SRC) $(shell find tests -name '*.c' 2>/dev/null)): | $(PROTO_STAMP)
+$(call objects,server/main.c $(SERVER_SRC) $(CLIENT_SRC) $(CTL_SRC) $(shell find tests -name '*.c' 2>/dev/null)): | $(PROTO_STAMP)
 $(BUILD)/server/rpc_descriptors.o: $(PROTO_STAMP)
 $(BUILD)/server/rpc_descriptors.o: BASE_FLAGS += -Wa,-I$(BUILD)/gen
+$(PROTO): $(PROTO_OBJ)
+$(BUILD)/server/version.o: BASE_FLAGS += -DDR_COMMIT='"$(COMMIT)"'
 
-# ---- the daemon: everything but main.c is a library, so that tests can run a server inside ----
-SERVER_LIB := $(filter-out server/main.c,$(SERVER_SRC))
-GIT_COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
-$(BUILD)/server/version.o: BASE_FLAGS += -DDR_COMMIT='"$(GIT_COMMIT)"'
-$(BUILD)/dreamd: $(call objects,server/main.c $(SERVER_LIB) $(STORAGE_SRC) $(MODELS_SRC)) $(PROTO_OBJ)
-	$(CC) $^ $(LIBS) -o $@
+# ---- run ----
 
-# ---- unit tests: one binary a layer ----
-unit_objects = $(call objects,$(sort $(shell find tests/unit/$(1) tests/support -name '*.c' 2>/dev/null)))
-$(BUILD)/tests/unit_server: $(call unit_objects,server) \
-    $(call objects,$(SERVER_LIB) $(STORAGE_SRC) $(MODELS_SRC)) $(PROTO_OBJ)
-	$(CC) $^ $(LIBS) -lcriterion -o $@
+.PHONY: run
+run: ## install what is missing, build, start the daemon with the shipped models
+	@deploy/install-packages.sh build
+	@$(MAKE) --no-print-directory all
+	@echo "dreamd: try $(BUILD)/dreamctl models list, or $(BUILD)/dreamctl agent --model pendulum --env pendulum --act plan --episodes 1 --seed 0"
+	@exec $(BUILD)/dreamd serve $(RUN_OPTIONS)
+
+# ---- tests ----
+
+VENV := .venv
+PIP_LOG := $(BUILD)/pip.log
+$(VENV)/check.stamp: tests/requirements.txt
+	@mkdir -p $(BUILD)
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --requirement $< 2> $(PIP_LOG) || { cat $(PIP_LOG); exit 1; }
+	@touch $@
+$(VENV)/torch.stamp: tests/requirements-torch.txt $(VENV)/check.stamp
+	$(VENV)/bin/pip install --quiet --requirement $< 2> $(PIP_LOG) || { cat $(PIP_LOG); exit 1; }
+	@touch $@
+
+UNIT_TESTS := $(foreach layer,models storage server client,$(if $(call tests_of,$(layer)),$(BUILD)/tests/unit_$(layer)))
+FUZZ_REPLAYS := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(FUZZ_SRC))
+# ThreadSanitizer and Criterion's own runner do not go together: a main of ours instead.
+CRITERION_MAIN = $(if $(filter thread,$(SANITIZER)),$(BUILD)/tests/tsan_main.o)
+
+ALL_LIBS = $(SERVER) $(STORAGE) $(MODELS) $(CLIENT) $(ENVS) $(PROTO)
+$(BUILD)/tests/unit_models: $(call objects,$(call tests_of,models))
+$(BUILD)/tests/unit_storage: $(call objects,$(call tests_of,storage))
+$(BUILD)/tests/unit_server: $(call objects,$(call tests_of,server))
+$(BUILD)/tests/unit_client: $(call objects,$(call tests_of,client))
+$(UNIT_TESTS): $(call objects,$(SUPPORT_SRC)) $(ALL_LIBS) $(if $(filter thread,$(SANITIZER)),$(BUILD)/tests/tsan_main.o)
+	@mkdir -p $(@D)
+	$(CC) -o $@ $(filter %.o,$^) $(ALL_LIBS) -lcriterion $(LIBS)
+# Programs that tests in Python drive; each is one file.
+TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(wildcard tests/tools/*.c))
+$(TOOLS): $(BUILD)/tests/%: $(BUILD)/tests/tools/%.o $(call objects,$(SUPPORT_SRC)) $(ALL_LIBS)
+	@mkdir -p $(@D)
+	$(CC) -o $@ $(filter %.o,$^) $(ALL_LIBS) $(LIBS)
+$(FUZZ_REPLAYS): $(BUILD)/tests/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(call objects,$(SUPPORT_SRC)) $(ALL_LIBS)
+	@mkdir -p $(@D)
+	$(CC) -o $@ $(filter %.o,$^) $(ALL_LIBS) $(LIBS)
+
+.PHONY: tests
+tests: all $(UNIT_TESTS) $(FUZZ_REPLAYS) $(TOOLS) ## build every test, run none
+
+.PHONY: check
+check: ## install what tests need, build, run every test, one closing line
+	@deploy/install-packages.sh build test
+	@$(MAKE) --no-print-directory $(VENV)/check.stamp tests
+	@$(VENV)/bin/python tests/run.py --build $(BUILD) $(if $(SANITIZER),--sanitizer $(SANITIZER)) $(if $(ONLY),--only $(ONLY))
+
+.PHONY: check-ecosystem
+check-ecosystem: ## the slower tests: what PyTorch says is computed again and compared
+	@deploy/install-packages.sh build test
+	@$(MAKE) --no-print-directory $(VENV)/torch.stamp tests
+	@$(VENV)/bin/python tests/run.py --build $(BUILD) --ecosystem
+
+.PHONY: check-fresh
+check-fresh: ## `make run` and an agent in a Debian chroot that holds nothing but make
+	@deploy/install-packages.sh fresh
+	@tests/fresh.sh
+
+.PHONY: ci
+ci: ## what must pass before anything lands
+	@deploy/install-packages.sh build test lint
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory check SANITIZER=address
+	@$(MAKE) --no-print-directory check SANITIZER=thread
+	@$(MAKE) --no-print-directory check-ecosystem
+
+.PHONY: lint
+lint: ## layers, banned calls, form, warnings as errors
+	@deploy/install-packages.sh build lint
+	@$(MAKE) --no-print-directory $(VENV)/check.stamp
+	@$(VENV)/bin/python tests/lint/lint.py
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/lint CFLAGS="-O1" WERROR=-Werror all tests
+	@echo "lint: clean"
+
+.PHONY: format
+format: ## put every C file into form
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+.PHONY: bench
+bench: $(VENV)/torch.stamp ## figures beside their peers, pass or miss beside each bar
+	@$(MAKE) --no-print-directory all $(BUILD)/bench
+	@$(VENV)/bin/python tests/bench/run.py --build $(BUILD)
+
+$(BUILD)/bench: $(call objects,$(BENCH_SRC)) $(call objects,$(SUPPORT_SRC)) $(ALL_LIBS)
+	$(CC) -o $@ $(filter %.o,$^) $(ALL_LIBS) $(LIBS)
+
+# libFuzzer wants clang and its own flags in every object.
+FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZ_SRC))
+.PHONY: fuzz
+fuzz: ## explore every fuzz target for SECONDS each (60), starting from the corpus
+	@deploy/install-packages.sh build test fuzz
+	@for target in $(FUZZ_TARGETS); do \
+	    $(MAKE) --no-print-directory fuzz-one BUILD=$(BUILD)/fuzz CC=$(CLANG) TARGET=$$target \
+	        CFLAGS="-O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all" || exit 1; done
+	@echo "fuzz: $(words $(FUZZ_TARGETS)) targets, $(FUZZ_SECONDS) s each, no crash"
+.PHONY: fuzz-one
+fuzz-one: $(BUILD)/tests/fuzz/fuzz_$(TARGET).o $(call objects,$(SUPPORT_SRC)) $(ALL_LIBS)
+	$(CC) -fsanitize=fuzzer,address,undefined -o $(BUILD)/fuzz_$(TARGET) $(filter %.o,$^) $(ALL_LIBS) $(LIBS)
+	@mkdir -p $(BUILD)/found/$(TARGET)
+	$(BUILD)/fuzz_$(TARGET) -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 \
+	    -artifact_prefix=$(BUILD)/found/$(TARGET)- $(BUILD)/found/$(TARGET) tests/fuzz/corpus/$(TARGET)
+
+# ---- the rest ----
+
+.PHONY: clean
+clean: ## remove what was built; data in var/ stays
+	rm -rf $(BUILD) $(BUILD)-address $(BUILD)-undefined $(BUILD)-thread
+
+.PHONY: help
+help: ## this text
+	@echo "make [target] [SANITIZER=address|undefined|thread] [BUILD=folder]"
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  %-18s %s\n' "$$name" "$$text"; done
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+.SECONDARY:
