@@ -6,7 +6,7 @@
  * knowledge of the mathematics:
  *
  *   state.<part>      the latent, in and out         observation.<key>  in: real; out: decoded
- *   action            in: as the space has it, [A]; out of read: the actor's
+ *   action            in: as the space has it, [A]; out: the actor's mode; action.sample: drawn
  *   reward continue value      heads, one number a row (continue: a probability)
  *   prior.logits posterior.logits reward.logits ...  distribution parameters, by family
  *   embedding         the encoded observation        noise.<site>       random numbers
@@ -21,6 +21,10 @@
  * Step's reward and continue are those of the transition that `action` causes. What a family
  * does not have is absent. Actions at this border are in the units of the manifest's action
  * space, continuous ones are scaled to the family's own range inside the graph.
+ *
+ * A latent knows whether it was just reset (the part "first", 1 in the initial state and 0 ever
+ * after), so that the first observe ignores its action, whatever the caller passes. Observations
+ * are flat [elements]; where the space is no Dict the name is "observation" alone.
  */
 #ifndef DR_FAMILY_FAMILY_H
 #define DR_FAMILY_FAMILY_H
@@ -69,6 +73,11 @@ typedef struct dr_family {
 const dr_family *dr_family_find(const char *name);
 /* "rssm, ..." for messages. */
 const char *dr_family_names(void);
+
+/* Adds every weight that the family's graphs read, as zeros that the set owns: for a model
+ * that is yet to be learned. */
+DR_CHECKED dr_code dr_family_add_params(dr_params *params, const dr_family *family,
+                                        const void *config, dr_error *err);
 
 /* ---- model ---- */
 
