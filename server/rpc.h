@@ -77,7 +77,8 @@ void dr_call_reply(dr_call *call, const struct ProtobufCMessage *message);
 /* NULL or code DR_OK: success. Otherwise the status carries err's message and, as
  * google.rpc.Status details, what the error says: field (BadRequest for INVALID_ARGUMENT and
  * OUT_OF_RANGE, ResourceInfo for NOT_FOUND and ALREADY_EXISTS, PreconditionFailure for
- * FAILED_PRECONDITION), reason (ErrorInfo, domain "dreamd"), retry_after_ms (RetryInfo). */
+ * FAILED_PRECONDITION), reason (ErrorInfo, domain "dreamd"; info_name and info_value as its
+ * metadata), retry_after_ms (RetryInfo). */
 void dr_call_finish(dr_call *call, const dr_error *err);
 /* False while more than DR_CALL_OUT_HIGH bytes wait for the client; on_writable comes when
  * they have drained. Producers of streams stop at false; what they send all the same is kept. */

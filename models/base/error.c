@@ -112,5 +112,7 @@ dr_code dr_error_prefix(dr_error *err, const char *format, ...)
     dr_fail_field(err, before.code, before.field, "%s: %s", context, before.message);
     err->retry_after_ms = before.retry_after_ms;
     err->reason = before.reason;
+    err->info_name = before.info_name;
+    err->info_value = before.info_value;
     return before.code;
 }

@@ -47,6 +47,8 @@ typedef struct {
     dr_code code;
     uint32_t retry_after_ms; /* RESOURCE_EXHAUSTED, UNAVAILABLE: when to try again; 0 = not said */
     const char *reason;      /* static UPPER_SNAKE word for ErrorInfo, or NULL */
+    const char *info_name;   /* static name of a number in ErrorInfo's metadata, or NULL: */
+    uint64_t info_value;     /* "committed_step_id", for example */
     char field[72];          /* the offending field ("actions.shape"), or "" */
     char message[360];
 } dr_error;
