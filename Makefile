@@ -226,5 +226,19 @@ help: ## this text
 	@echo "make [target] [SANITIZER=address|undefined|thread] [BUILD=folder]"
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  %-18s %s\n' "$$name" "$$text"; done
 
+# ---- the client: library, dreamctl, environments ----
+CLIENT_PROTO_OBJ := $(patsubst %,$(BUILD)/gen/%.pb-c.o,$(filter dreamd/% google/rpc/% grpc/health/%,$(PROTO_NAMES)) google/protobuf/any google/protobuf/duration)
+$(BUILD)/libdreamd.a: $(call objects,$(CLIENT_SRC)) $(CLIENT_PROTO_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+$(BUILD)/dreamctl: $(call objects,$(CTL_SRC) $(ENVS_SRC)) $(BUILD)/libdreamd.a
+	$(CC) $^ $(LIBS) -o $@
+$(BUILD)/tests/env_trace: $(call objects,tests/compliance/env_trace.c $(ENVS_SRC))
+	@mkdir -p $(@D)
+	$(CC) $^ $(LIBS) -o $@
+$(BUILD)/tests/unit_client: $(call unit_objects,client) $(call objects,$(ENVS_SRC)) $(BUILD)/libdreamd.a
+	@mkdir -p $(@D)
+	$(CC) $^ $(LIBS) -lcriterion -o $@
+
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 .SECONDARY:
