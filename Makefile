@@ -131,14 +131,13 @@ $(VENV)/torch.stamp: tests/requirements-torch.txt $(VENV)/check.stamp
 UNIT_TESTS := $(foreach layer,models storage server client,$(if $(call tests_of,$(layer)),$(BUILD)/tests/unit_$(layer)))
 FUZZ_REPLAYS := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(FUZZ_SRC))
 # ThreadSanitizer and Criterion's own runner do not go together: a main of ours instead.
-CRITERION_MAIN = $(if $(filter thread,$(SANITIZER)),$(BUILD)/tests/tsan_main.o)
 
 ALL_LIBS = $(SERVER) $(STORAGE) $(MODELS) $(CLIENT) $(ENVS) $(PROTO)
 $(BUILD)/tests/unit_models: $(call objects,$(call tests_of,models))
 $(BUILD)/tests/unit_storage: $(call objects,$(call tests_of,storage))
 $(BUILD)/tests/unit_server: $(call objects,$(call tests_of,server))
 $(BUILD)/tests/unit_client: $(call objects,$(call tests_of,client))
-$(UNIT_TESTS): $(call objects,$(SUPPORT_SRC)) $(ALL_LIBS) $(if $(filter thread,$(SANITIZER)),$(BUILD)/tests/tsan_main.o)
+$(UNIT_TESTS): $(call objects,$(SUPPORT_SRC)) $(ALL_LIBS) $(if $(filter thread,$(SANITIZER)),$(BUILD)/tests/tsan/main.o)
 	@mkdir -p $(@D)
 	$(CC) -o $@ $(filter %.o,$^) $(ALL_LIBS) -lcriterion $(LIBS)
 # Programs that tests in Python drive; each is one file.
