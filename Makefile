@@ -4,6 +4,8 @@ CC = gcc
 CLANG ?= clang
 CFLAGS ?= -O2 -g
 PYTHON ?= python3
+# make V=1 shows every command.
+Q = $(if $(V),,@echo "  $(1) $@";)
 FUZZ_SECONDS ?= $(or $(SECONDS),60)
 PKG := libuv libnghttp2 libprotobuf-c sqlite3 jansson libcrypto openblas inih
 
@@ -24,7 +26,7 @@ BASE_FLAGS = -std=gnu17 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wpointer-ari
              -fno-fast-math -ffp-contract=off -fno-strict-aliasing -fno-omit-frame-pointer -pthread \
              -D_GNU_SOURCE -MMD -MP -I. -I$(BUILD)/gen $(PKG_CFLAGS) $(SANITIZE_$(SANITIZER))
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKG) 2>/dev/null)
-LIBS = $(PKG_LIBS) -lm -pthread $(SANITIZE_$(SANITIZER))
+LIBS = -Wl,--as-needed $(PKG_LIBS) -lm -pthread $(SANITIZE_$(SANITIZER))
 PKG_LIBS := $(shell pkg-config --libs $(PKG) 2>/dev/null)
 
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
@@ -60,22 +62,24 @@ $(MODELS): $(call objects,$(MODELS_SRC))
 $(STORAGE): $(call objects,$(STORAGE_SRC))
 $(SERVER): $(call objects,$(SERVER_SRC))
 $(ENVS): $(call objects,$(ENVS_SRC))
+# What a C client links: the library with the messages it speaks.
+CLIENT_PROTO = $(filter $(BUILD)/gen/dreamd/% $(BUILD)/gen/google/% $(BUILD)/gen/grpc/health/%,$(PROTO_OBJ))
 $(CLIENT): $(call objects,$(CLIENT_SRC))
 
 $(BUILD)/%.a:
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call Q,ar)$(AR) rcs $@ $^
 
 $(BUILD)/dreamd: $(BUILD)/server/main.o $(SERVER) $(STORAGE) $(MODELS) $(ENVS) $(PROTO)
-	$(CC) -o $@ $^ $(LIBS)
+	$(call Q,ld)$(CC) -o $@ $^ $(LIBS)
 
 $(BUILD)/dreamctl: $(call objects,$(CTL_SRC)) $(CLIENT) $(ENVS) $(PROTO)
-	$(CC) -o $@ $^ $(LIBS)
+	$(call Q,ld)$(CC) -o $@ $^ $(LIBS)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(BASE_FLAGS) $(CFLAGS) -c $< -o $@
+	$(call Q,cc)$(CC) $(BASE_FLAGS) $(CFLAGS) -c $< -o $@
 
 # Kernels for one instruction set each; which one runs is chosen at run time.
 ifeq ($(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1),x86_64)
@@ -94,16 +98,17 @@ PROTO_STAMP := $(BUILD)/gen/.made
 
 $(PROTO_STAMP): $(PROTOS)
 	@mkdir -p $(@D)
-	protoc-c $(PROTO_ROOTS) --c_out=$(BUILD)/gen $(PROTOS) $(WELL_KNOWN)
-	protoc $(PROTO_ROOTS) --include_imports --descriptor_set_out=$(BUILD)/gen/dreamd.desc $(PROTOS)
+	$(call Q,protoc)protoc-c $(PROTO_ROOTS) --c_out=$(BUILD)/gen $(PROTOS) $(WELL_KNOWN)
+	@protoc $(PROTO_ROOTS) --include_imports --descriptor_set_out=$(BUILD)/gen/dreamd.desc $(PROTOS)
 	@touch $@
 $(BUILD)/gen/%.pb-c.o: $(PROTO_STAMP)
-	$(CC) $(BASE_FLAGS) $(CFLAGS) -c $(BUILD)/gen/$*.pb-c.c -o $@
+	$(call Q,cc)$(CC) $(BASE_FLAGS) $(CFLAGS) -c $(BUILD)/gen/$*.pb-c.c -o $@
 # The generated headers must be there before anything that includes them is compiled.
 $(call objects,server/main.c $(SERVER_SRC) $(CLIENT_SRC) $(CTL_SRC) $(shell find tests -name '*.c' 2>/dev/null)): | $(PROTO_STAMP)
 $(BUILD)/server/rpc_descriptors.o: $(PROTO_STAMP)
 $(BUILD)/server/rpc_descriptors.o: BASE_FLAGS += -Wa,-I$(BUILD)/gen
 $(PROTO): $(PROTO_OBJ)
+$(CLIENT): $(CLIENT_PROTO)
 $(BUILD)/server/version.o: BASE_FLAGS += -DDR_COMMIT='"$(COMMIT)"'
 
 # ---- run ----
@@ -139,15 +144,15 @@ $(BUILD)/tests/unit_server: $(call objects,$(call tests_of,server))
 $(BUILD)/tests/unit_client: $(call objects,$(call tests_of,client))
 $(UNIT_TESTS): $(call objects,$(SUPPORT_SRC)) $(ALL_LIBS) $(if $(filter thread,$(SANITIZER)),$(BUILD)/tests/tsan/main.o)
 	@mkdir -p $(@D)
-	$(CC) -o $@ $(filter %.o,$^) $(ALL_LIBS) -lcriterion $(LIBS)
+	$(call Q,ld)$(CC) -o $@ $(filter %.o,$^) $(ALL_LIBS) -lcriterion $(LIBS)
 # Programs that tests in Python drive; each is one file.
 TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(wildcard tests/tools/*.c))
 $(TOOLS): $(BUILD)/tests/%: $(BUILD)/tests/tools/%.o $(call objects,$(SUPPORT_SRC)) $(ALL_LIBS)
 	@mkdir -p $(@D)
-	$(CC) -o $@ $(filter %.o,$^) $(ALL_LIBS) $(LIBS)
+	$(call Q,ld)$(CC) -o $@ $(filter %.o,$^) $(ALL_LIBS) $(LIBS)
 $(FUZZ_REPLAYS): $(BUILD)/tests/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(call objects,$(SUPPORT_SRC)) $(ALL_LIBS)
 	@mkdir -p $(@D)
-	$(CC) -o $@ $(filter %.o,$^) $(ALL_LIBS) $(LIBS)
+	$(call Q,ld)$(CC) -o $@ $(filter %.o,$^) $(ALL_LIBS) $(LIBS)
 
 .PHONY: tests
 tests: all $(UNIT_TESTS) $(FUZZ_REPLAYS) $(TOOLS) ## build every test, run none
@@ -196,7 +201,7 @@ bench: $(VENV)/torch.stamp ## figures beside their peers, pass or miss beside ea
 	@$(VENV)/bin/python tests/bench/run.py --build $(BUILD)
 
 $(BUILD)/bench: $(call objects,$(BENCH_SRC)) $(call objects,$(SUPPORT_SRC)) $(ALL_LIBS)
-	$(CC) -o $@ $(filter %.o,$^) $(ALL_LIBS) $(LIBS)
+	$(call Q,ld)$(CC) -o $@ $(filter %.o,$^) $(ALL_LIBS) $(LIBS)
 
 # libFuzzer wants clang and its own flags in every object.
 FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZ_SRC))
@@ -224,20 +229,6 @@ clean: ## remove what was built; data in var/ stays
 help: ## this text
 	@echo "make [target] [SANITIZER=address|undefined|thread] [BUILD=folder]"
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  %-18s %s\n' "$$name" "$$text"; done
-
-# ---- the client: library, dreamctl, environments ----
-CLIENT_PROTO_OBJ := $(patsubst %,$(BUILD)/gen/%.pb-c.o,$(filter dreamd/% google/rpc/% grpc/health/%,$(PROTO_NAMES)) google/protobuf/any google/protobuf/duration)
-$(BUILD)/libdreamd.a: $(call objects,$(CLIENT_SRC)) $(CLIENT_PROTO_OBJ)
-	@rm -f $@
-	$(AR) rcs $@ $^
-$(BUILD)/dreamctl: $(call objects,$(CTL_SRC) $(ENVS_SRC)) $(BUILD)/libdreamd.a
-	$(CC) $^ $(LIBS) -o $@
-$(BUILD)/tests/env_trace: $(call objects,tests/compliance/env_trace.c $(ENVS_SRC))
-	@mkdir -p $(@D)
-	$(CC) $^ $(LIBS) -o $@
-$(BUILD)/tests/unit_client: $(call unit_objects,client) $(call objects,$(ENVS_SRC)) $(BUILD)/libdreamd.a
-	@mkdir -p $(@D)
-	$(CC) $^ $(LIBS) -lcriterion -o $@
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 .SECONDARY:
