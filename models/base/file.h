@@ -38,6 +38,8 @@ DR_CHECKED dr_code dr_file_make_folder(const char *path, dr_error *err);
 /* A file, a symbolic link (not what it points to), or a folder with all in it, at most
  * 8 folders deep. Fine where there is nothing. */
 DR_CHECKED dr_code dr_file_remove(const char *path, dr_error *err);
+/* The same as far as it goes, on a path that fails already. Changes no errno. */
+void dr_file_discard(const char *path);
 /* create, write, sync, close. What was begun is removed where it fails. */
 DR_CHECKED dr_code dr_file_write_new(const char *path, const void *bytes, size_t length,
                                      dr_error *err);

@@ -55,6 +55,12 @@ const dr_json *dr_json_item(const dr_json *array, size_t index);
 /* Members in the order of the file: start with *iterator = NULL, ends with NULL. */
 const dr_json *dr_json_next(const dr_json *object, void **iterator, const char **key);
 
+/* What a value holds: INTEGER; INTEGER or REAL; BOOL; STRING. Otherwise 0, 0.0, 0, NULL. */
+int64_t dr_json_to_int(const dr_json *value);
+double dr_json_to_number(const dr_json *value);
+int dr_json_to_bool(const dr_json *value);
+const char *dr_json_to_string(const dr_json *value); /* borrowed */
+
 /* ---- fields ---- */
 
 typedef struct {
@@ -120,8 +126,8 @@ typedef struct {
     dr_buf *out;      /* borrowed */
     int indent;       /* spaces a level; 0 = one line */
     uint32_t depth;   /* open objects and arrays */
-    uint8_t kinds[32];
-    uint8_t filled[32];
+    uint8_t kinds[64]; /* the closing bracket of each */
+    uint8_t filled[64]; /* 1 = it holds something */
     dr_error error;
 } dr_json_writer;
 

@@ -5,8 +5,8 @@
  *    "planning": {...}, "training": {...}, "source": {...}}
  *
  * format, family, name, config and both spaces are required. config belongs to the family,
- * which checks it; here it is an object and no more. planning may hold "method" (cem, icem,
- * mppi, random_shooting, actor) and the planner's numbers, listed in manifest.c. training and
+ * which checks it; here it is an object and no more. planning belongs to the planner in the same
+ * way: here it is a flat object of numbers, words and truth values. training and
  * source are kept as they are. Any other key is refused, and a format above 1 is answered with
  * "made for a newer dreamd".
  */

@@ -70,8 +70,8 @@ typedef struct dr_safetensors_writer dr_safetensors_writer;
 
 DR_CHECKED dr_code dr_safetensors_writer_create(dr_safetensors_writer **out, dr_error *err);
 void dr_safetensors_writer_destroy(dr_safetensors_writer *writer);
-/* The name is copied; the tensor's data is borrowed until the writer is destroyed and must be
- * contiguous. INVALID_ARGUMENT: a name twice, empty, too long or no UTF-8; not contiguous. */
+/* The name is copied; the tensor's data is borrowed until the writer is destroyed and must pass
+ * dr_tensor_check(). INVALID_ARGUMENT: a name twice, empty, too long or no UTF-8. */
 DR_CHECKED dr_code dr_safetensors_writer_add(dr_safetensors_writer *writer, const char *name,
                                              const dr_tensor *tensor, dr_error *err);
 /* Both are copied. */
