@@ -126,8 +126,8 @@ static dr_code read_text(reader *r, dr_checkpoint *c, int file, const char *path
 
 static dr_code read_tensors(reader *r, dr_checkpoint *c, int file, const char *path, dr_error *err)
 {
-    dr_code code = dr_safetensors_open(&c->files[file], path, dr_checkpoint_files[file].max_bytes,
-                                       err);
+    dr_code code =
+        dr_safetensors_open(&c->files[file], path, dr_checkpoint_files[file].max_bytes, err);
     if (code == DR_OK) {
         code = dr_safetensors_check_finite(c->files[file], err);
     }
@@ -264,8 +264,8 @@ static dr_code save_text(const char *folder, int file, const char *text, size_t 
 static dr_code fill_folder(char *digest, const char *folder, const dr_checkpoint_parts *parts,
                            dr_error *err)
 {
-    dr_code code = save_text(folder, DR_CHECKPOINT_MANIFEST, parts->manifest,
-                             parts->manifest_length, err);
+    dr_code code =
+        save_text(folder, DR_CHECKPOINT_MANIFEST, parts->manifest, parts->manifest_length, err);
     if (code == DR_OK) {
         code = save_tensors(folder, DR_CHECKPOINT_WEIGHTS, parts->weights, err);
     }

@@ -26,12 +26,12 @@
 typedef struct dr_checkpoint dr_checkpoint;
 
 typedef enum { /* sorted by name, as the digest wants them */
-    DR_CHECKPOINT_CARD,
-    DR_CHECKPOINT_MANIFEST,
-    DR_CHECKPOINT_PROBE,
-    DR_CHECKPOINT_STARTS,
-    DR_CHECKPOINT_WEIGHTS,
-    DR_CHECKPOINT_FILES
+               DR_CHECKPOINT_CARD,
+               DR_CHECKPOINT_MANIFEST,
+               DR_CHECKPOINT_PROBE,
+               DR_CHECKPOINT_STARTS,
+               DR_CHECKPOINT_WEIGHTS,
+               DR_CHECKPOINT_FILES
 } dr_checkpoint_file;
 
 typedef struct {
@@ -57,8 +57,8 @@ const dr_safetensors *dr_checkpoint_weights(const dr_checkpoint *checkpoint);
 const dr_safetensors *dr_checkpoint_probe(const dr_checkpoint *checkpoint);  /* or NULL */
 const dr_safetensors *dr_checkpoint_starts(const dr_checkpoint *checkpoint); /* or NULL */
 const char *dr_checkpoint_card(const dr_checkpoint *checkpoint);             /* or NULL */
-const char *dr_checkpoint_digest(const dr_checkpoint *checkpoint); /* 64 hex digits */
-uint64_t dr_checkpoint_bytes(const dr_checkpoint *checkpoint);     /* all files together */
+const char *dr_checkpoint_digest(const dr_checkpoint *checkpoint);           /* 64 hex digits */
+uint64_t dr_checkpoint_bytes(const dr_checkpoint *checkpoint); /* all files together */
 
 /* What a new folder is to hold. Borrowed for the call. */
 typedef struct {

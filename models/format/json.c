@@ -18,9 +18,20 @@ static json_t *inside(const dr_json *value)
     return (json_t *)(uintptr_t)value;
 }
 
+/* Where memory is short jansson says nothing, or that the text is wrong, or loses a letter of a
+ * string and goes on: a parse during which it was refused memory counts as failed. */
+static _Thread_local int starved;
+
+static void *allocate(size_t bytes)
+{
+    void *block = dr_mem_alloc(bytes);
+    starved |= !block;
+    return block;
+}
+
 static void give_jansson_our_memory(void)
 {
-    json_set_alloc_funcs(dr_mem_alloc, dr_mem_free);
+    json_set_alloc_funcs(allocate, dr_mem_free);
 }
 
 /* ---- the scan before parsing ---- */
@@ -71,8 +82,10 @@ static dr_code check_size(const char *text, size_t length, const char *what,
             }
         }
         if (s.depth >= limits->depth_max) {
-            return dr_fail(err, DR_INVALID_ARGUMENT, "%s: nested %u deep at byte %zu, expected "
-                           "at most %u", what, s.depth + 1, s.at, limits->depth_max);
+            return dr_fail(err, DR_INVALID_ARGUMENT,
+                           "%s: nested %u deep at byte %zu, expected "
+                           "at most %u",
+                           what, s.depth + 1, s.at, limits->depth_max);
         }
         if (s.values > limits->values_max) {
             return dr_fail(err, DR_INVALID_ARGUMENT, "%s: more than %u values and keys", what,
@@ -92,8 +105,10 @@ dr_code dr_json_parse(dr_json **out, const char *text, size_t length, const char
         return code;
     }
     json_error_t why;
+    starved = 0;
     json_t *value = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
-    if (!value && json_error_code(&why) == json_error_out_of_memory) {
+    if (starved) {
+        json_decref(value);
         return dr_mem_fail(err, what);
     }
     if (!value) {

@@ -123,10 +123,10 @@ dr_code dr_json_fail(dr_error *err, const dr_json_scope *in, const char *key, co
  * `key` is the member's name inside an object and NULL elsewhere. Strings must be UTF-8.
  * Numbers are written with as few digits as give them back; one that is not finite as null. */
 typedef struct {
-    dr_buf *out;      /* borrowed */
-    int indent;       /* spaces a level; 0 = one line */
-    uint32_t depth;   /* open objects and arrays */
-    uint8_t kinds[64]; /* the closing bracket of each */
+    dr_buf *out;        /* borrowed */
+    int indent;         /* spaces a level; 0 = one line */
+    uint32_t depth;     /* open objects and arrays */
+    uint8_t kinds[64];  /* the closing bracket of each */
     uint8_t filled[64]; /* 1 = it holds something */
     dr_error error;
 } dr_json_writer;

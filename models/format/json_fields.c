@@ -138,7 +138,10 @@ dr_code dr_json_get_choice(int *out, const dr_json_scope *in, const char *key,
         }
         size_t used = strlen(list);
         snprintf(list + used, sizeof list - used, "%s\"%s\"",
-                 i == 0 ? "" : i == count - 1 ? " or " : ", ", choices[i]);
+                 i == 0           ? ""
+                 : i == count - 1 ? " or "
+                                  : ", ",
+                 choices[i]);
     }
     return dr_json_fail(err, in, key, "%s", list);
 }

@@ -37,9 +37,8 @@ static dr_code read_word(char *out, size_t max_bytes, const dr_json_scope *in, c
     const char *text = "";
     dr_code code = dr_json_get_string(&text, in, key, max_bytes, err);
     if (code == DR_OK && !dr_model_name_ok(text)) {
-        code = dr_json_fail(err, in, key,
-                            "1 to %zu of a-z 0-9 _ . - beginning with a letter or digit",
-                            max_bytes);
+        code = dr_json_fail(
+            err, in, key, "1 to %zu of a-z 0-9 _ . - beginning with a letter or digit", max_bytes);
     }
     if (code == DR_OK) {
         memcpy(out, text, strlen(text) + 1);

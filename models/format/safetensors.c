@@ -48,8 +48,8 @@ static uint64_t read_u64(const uint8_t *bytes)
 static dr_code read_shape(entry *e, const dr_json_scope *in, dr_error *err)
 {
     uint32_t rank;
-    dr_code code = dr_json_get_ints(e->tensor.shape, &rank, in, "shape", DR_RANK_MAX, 0, INT64_MAX,
-                                    err);
+    dr_code code =
+        dr_json_get_ints(e->tensor.shape, &rank, in, "shape", DR_RANK_MAX, 0, INT64_MAX, err);
     e->tensor.rank = code == DR_OK ? (int)rank : 0;
     return code;
 }
@@ -59,13 +59,15 @@ static dr_code check_span(entry *e, const dr_json_scope *in, uint64_t data_bytes
     size_t count;
     dr_code code = dr_shape_count(&count, e->tensor.rank, e->tensor.shape, err);
     if (code != DR_OK) {
-        return dr_error_prefix(err, "%s: tensor %.100s", in->file, e->name);
+        dr_error_prefix(err, "%s: tensor %.100s", in->file, e->name);
+        return code;
     }
     e->tensor.bytes = count * dr_dtype_size(e->tensor.dtype);
     if (e->limit < e->first || e->limit > data_bytes) {
         return dr_fail(err, DR_INVALID_ARGUMENT,
                        "%s: tensor %.100s lies at bytes %llu to %llu, expected within the %llu "
-                       "bytes of data", in->file, e->name, (unsigned long long)e->first,
+                       "bytes of data",
+                       in->file, e->name, (unsigned long long)e->first,
                        (unsigned long long)e->limit, (unsigned long long)data_bytes);
     }
     if (e->limit - e->first != e->tensor.bytes) {
@@ -84,8 +86,10 @@ static dr_code read_entry(entry *e, const dr_safetensors *file, const dr_json *v
 {
     static const char *const keys[] = {"dtype", "shape", "data_offsets"};
     if (!*e->name || strlen(e->name) > DR_SAFETENSORS_NAME_MAX) {
-        return dr_fail(err, DR_INVALID_ARGUMENT, "%s: a tensor's name has %zu bytes, expected 1 "
-                       "to %d", file->label, strlen(e->name), DR_SAFETENSORS_NAME_MAX);
+        return dr_fail(err, DR_INVALID_ARGUMENT,
+                       "%s: a tensor's name has %zu bytes, expected 1 "
+                       "to %d",
+                       file->label, strlen(e->name), DR_SAFETENSORS_NAME_MAX);
     }
     dr_json_scope in;
     dr_code code = dr_json_scope_init(&in, value, file->label, e->name, err);
@@ -161,8 +165,8 @@ static dr_code read_header(dr_safetensors *file, dr_error *err)
     uint64_t header_bytes = file->length >= LENGTH_BYTES ? read_u64(file->bytes) : 0;
     if (file->length < LENGTH_BYTES) {
         return dr_fail(err, DR_INVALID_ARGUMENT,
-                       "%s: %zu bytes, expected at least the 8 of the header's length",
-                       file->label, file->length);
+                       "%s: %zu bytes, expected at least the 8 of the header's length", file->label,
+                       file->length);
     }
     if (header_bytes > DR_SAFETENSORS_HEADER_MAX || header_bytes > file->length - LENGTH_BYTES) {
         return dr_fail(err, DR_INVALID_ARGUMENT,
@@ -179,9 +183,8 @@ static dr_code read_header(dr_safetensors *file, dr_error *err)
     if (code == DR_OK && dr_json_get_kind(file->header) != DR_JSON_OBJECT) {
         code = dr_fail(err, DR_INVALID_ARGUMENT, "%s: the header is no JSON object", file->label);
     }
-    return code == DR_OK
-               ? read_entries(file, file->length - LENGTH_BYTES - header_bytes, err)
-               : code;
+    return code == DR_OK ? read_entries(file, file->length - LENGTH_BYTES - header_bytes, err)
+                         : code;
 }
 
 /* ---- the data ---- */
@@ -212,7 +215,8 @@ static dr_code check_cover(const dr_safetensors *file, uint64_t data_bytes, dr_e
             return dr_fail(err, DR_INVALID_ARGUMENT,
                            "%s: tensor %.100s begins at byte %llu, %s byte %llu: expected no %s",
                            file->label, e->name, (unsigned long long)e->first,
-                           e->first < at ? "the one before it ends at" : "the data before it ends at",
+                           e->first < at ? "the one before it ends at"
+                                         : "the data before it ends at",
                            (unsigned long long)at, e->first < at ? "overlap" : "gap");
         }
         at = e->limit;
@@ -220,8 +224,8 @@ static dr_code check_cover(const dr_safetensors *file, uint64_t data_bytes, dr_e
     if (at != data_bytes) {
         return dr_fail(err, DR_INVALID_ARGUMENT,
                        "%s: the tensors end at byte %llu of %llu bytes of data, expected nothing "
-                       "behind them", file->label, (unsigned long long)at,
-                       (unsigned long long)data_bytes);
+                       "behind them",
+                       file->label, (unsigned long long)at, (unsigned long long)data_bytes);
     }
     return DR_OK;
 }
@@ -284,8 +288,7 @@ static dr_code create(dr_safetensors **out, dr_file_map map, const void *bytes, 
     return DR_OK;
 }
 
-dr_code dr_safetensors_open(dr_safetensors **out, const char *path, size_t max_bytes,
-                            dr_error *err)
+dr_code dr_safetensors_open(dr_safetensors **out, const char *path, size_t max_bytes, dr_error *err)
 {
     dr_file_map map;
     dr_code code = dr_file_map_open(&map, path, max_bytes, err);
@@ -337,8 +340,8 @@ const dr_tensor *dr_safetensors_tensor(const dr_safetensors *file, uint32_t inde
 const dr_tensor *dr_safetensors_find(const dr_safetensors *file, const char *name)
 {
     entry wanted = {.name = name}, *key = &wanted;
-    entry **found = file->count ? bsearch(&key, file->by_name, file->count,
-                                          sizeof *file->by_name, compare_names)
+    entry **found = file->count ? bsearch(&key, file->by_name, file->count, sizeof *file->by_name,
+                                          compare_names)
                                 : NULL;
     return found ? &(*found)->tensor : NULL;
 }
@@ -408,10 +411,11 @@ dr_code dr_safetensors_check_finite(const dr_safetensors *file, dr_error *err)
             dr_dtype_to_f32(values, t->dtype, (const char *)t->data + at * size, n);
             for (size_t j = 0; j < n; j++) {
                 if (!isfinite(values[j])) {
-                    return dr_fail(err, DR_INVALID_ARGUMENT,
-                                   "%s: tensor %.100s holds %s at index %zu, expected finite numbers",
-                                   file->label, file->entries[i].name,
-                                   isnan(values[j]) ? "NaN" : "an infinity", at + j);
+                    return dr_fail(
+                        err, DR_INVALID_ARGUMENT,
+                        "%s: tensor %.100s holds %s at index %zu, expected finite numbers",
+                        file->label, file->entries[i].name,
+                        isnan(values[j]) ? "NaN" : "an infinity", at + j);
                 }
             }
         }

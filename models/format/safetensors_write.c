@@ -95,7 +95,10 @@ static dr_code check_new(const dr_safetensors_writer *writer, const char *name,
         }
     }
     dr_code code = dr_tensor_check(tensor, err);
-    return code == DR_OK ? DR_OK : dr_error_prefix(err, "tensor %.100s", name);
+    if (code != DR_OK) {
+        dr_error_prefix(err, "tensor %.100s", name);
+    }
+    return code;
 }
 
 dr_code dr_safetensors_writer_add(dr_safetensors_writer *writer, const char *name,
@@ -132,8 +135,8 @@ dr_code dr_safetensors_writer_add_metadata(dr_safetensors_writer *writer, const 
             return dr_fail(err, DR_INVALID_ARGUMENT, "metadata %.100s is there already", key);
         }
     }
-    dr_code code = grow((void **)&writer->notes, &writer->note_room, writer->note_count,
-                        sizeof(note), err);
+    dr_code code =
+        grow((void **)&writer->notes, &writer->note_room, writer->note_count, sizeof(note), err);
     if (code != DR_OK) {
         return code;
     }
