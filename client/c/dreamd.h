@@ -1,0 +1,257 @@
+/* dreamd.h: the C client of dreamd, which hosts trained world models.
+ *
+ *     dreamd_client *client; dreamd_session *session; dreamd_error err;      // MPC, five lines
+ *     dreamd_connect(&client, "127.0.0.1:7733", NULL, &err);
+ *     dreamd_session_open(&session, client, &(dreamd_session_options){.model = "pendulum"}, &err);
+ *     dreamd_observe(session, observation, previous_action, NULL, &err);
+ *     dreamd_plan(session, NULL, NULL, &err);
+ *     const float *action = dreamd_floats(session, "action", NULL);
+ *
+ * Every function that can fail returns a gRPC status code, 0 (DREAMD_OK) for success, and fills
+ * `err` (which may be NULL). Calls block until the answer is there or their deadline has passed. A client
+ * and its sessions belong to one thread at a time; use one client a thread.
+ *
+ * EXACTLY ONCE. Reset, Observe and Step carry a step id. When one of them fails with UNAVAILABLE or
+ * DEADLINE_EXCEEDED, make the very same call again: if the daemon had done it, it gives the stored answer. To
+ * give up on it instead, call dreamd_session_refresh() first, which asks where the session stands.
+ *
+ * A connection that broke is made again by the next call; sessions outlive connections.
+ *
+ * This header needs nothing but libc. Link with -ldreamd -lnghttp2 -lprotobuf-c.
+ */
+#ifndef DREAMD_H
+#define DREAMD_H
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* gRPC's status codes. */
+enum {
+    DREAMD_OK = 0,
+    DREAMD_CANCELLED = 1,
+    DREAMD_UNKNOWN = 2,
+    DREAMD_INVALID_ARGUMENT = 3,
+    DREAMD_DEADLINE_EXCEEDED = 4,
+    DREAMD_NOT_FOUND = 5,
+    DREAMD_ALREADY_EXISTS = 6,
+    DREAMD_PERMISSION_DENIED = 7,
+    DREAMD_RESOURCE_EXHAUSTED = 8,
+    DREAMD_FAILED_PRECONDITION = 9,
+    DREAMD_ABORTED = 10,
+    DREAMD_OUT_OF_RANGE = 11,
+    DREAMD_UNIMPLEMENTED = 12,
+    DREAMD_INTERNAL = 13,
+    DREAMD_UNAVAILABLE = 14,
+    DREAMD_DATA_LOSS = 15,
+    DREAMD_UNAUTHENTICATED = 16
+};
+
+typedef struct {
+    int code;                   /* as returned */
+    char message[512];          /* what was wrong, where, what would be right */
+    char field[96];             /* the offending field of the request, or "" */
+    char reason[48];            /* UPPER_SNAKE word for programs, "SESSION_EXPIRED", or "" */
+    uint32_t retry_after_ms;    /* when trying again makes sense; 0 = not said */
+    bool has_committed_step_id; /* ABORTED: the step id that the session has committed */
+    uint64_t committed_step_id;
+} dreamd_error;
+
+/* "INVALID_ARGUMENT" and so on. */
+const char *dreamd_code_name(int code);
+
+/* ---- connection --------------------------------------------------------------------------- */
+
+typedef struct dreamd_client dreamd_client;
+
+typedef struct {
+    uint32_t timeout_ms;           /* deadline of each call; 0 = 10,000 */
+    uint32_t message_bytes_max;    /* largest reply accepted; 0 = 64 MiB */
+    volatile sig_atomic_t *cancel; /* set it (in a signal handler) to cancel the running call */
+} dreamd_client_options;
+
+/* "host:port", "[::1]:port", "host" or "" (127.0.0.1:7733). Connects at once; options may be NULL.
+ *   DREAMD_INVALID_ARGUMENT  the address cannot be read
+ *   DREAMD_UNAVAILABLE       nobody answers there */
+int dreamd_connect(dreamd_client **out, const char *address, const dreamd_client_options *options,
+                   dreamd_error *err);
+/* Does not close sessions on the daemon; NULL is fine. Close session handles first. */
+void dreamd_disconnect(dreamd_client *client);
+/* Deadline of the calls from now on; 0 = the default again. */
+void dreamd_set_timeout(dreamd_client *client, uint32_t timeout_ms);
+
+/* OK when the daemon serves; `service` is "" or a name such as "model/pendulum". */
+int dreamd_health(dreamd_client *client, const char *service, dreamd_error *err);
+
+typedef struct {
+    char version[64], commit[64], build[256], instruction_set[32];
+    uint64_t uptime_ms, sessions, rows;
+    uint64_t message_bytes_max;
+    uint32_t session_rows_max;
+} dreamd_server_info;
+int dreamd_get_server_info(dreamd_server_info *out, dreamd_client *client, dreamd_error *err);
+
+/* Any method, as bytes: the request and reply are protobuf messages of dreamd.v1. `path` is like
+ * "/dreamd.v1.Simulation/Step". The reply is the caller's, free() it. */
+int dreamd_call_bytes(uint8_t **reply, size_t *reply_length, dreamd_client *client,
+                      const char *path, const void *request, size_t request_length,
+                      dreamd_error *err);
+
+/* ---- sessions ----------------------------------------------------------------------------- */
+
+typedef struct dreamd_session dreamd_session;
+
+typedef enum { DREAMD_SAMPLE, DREAMD_MODE } dreamd_latent_mode;
+
+typedef struct {
+    const char *model;       /* "pendulum", "pendulum@3", "pendulum@best" */
+    uint32_t rows;           /* 0 = 1 */
+    bool has_seed;           /* false: the daemon chooses */
+    uint64_t seed;
+    dreamd_latent_mode latent_mode;
+    uint32_t horizon;        /* steps after which a row is truncated; 0 = never */
+    uint64_t ttl_ms;         /* life without requests; 0 = the daemon's default */
+    const char *label;       /* shown in lists, or NULL */
+    const char *request_id;  /* makes opening idempotent, or NULL */
+} dreamd_session_options;
+
+typedef struct {
+    const char *session_id;
+    const char *model;       /* "pendulum@3" */
+    const char *checkpoint;  /* "sha256:..." */
+    uint32_t rows;
+    uint64_t seed;
+    uint64_t committed_step_id;
+    uint64_t time_left_ms;   /* when it was last asked */
+    size_t observation_size; /* floats a row; 0 for a Dict of several */
+    size_t action_size;      /* floats a row; 1 for a discrete action */
+    int64_t action_count;    /* of a discrete action, else 0 */
+} dreamd_session_info;
+
+int dreamd_session_open(dreamd_session **out, dreamd_client *client,
+                        const dreamd_session_options *options, dreamd_error *err);
+/* A handle on a session that is there already (opened by another process, or before). */
+int dreamd_session_attach(dreamd_session **out, dreamd_client *client, const char *session_id,
+                          dreamd_error *err);
+/* Frees the session on the daemon and the handle; the handle is gone even where it fails. NULL is OK. */
+int dreamd_session_close(dreamd_session *session, dreamd_error *err);
+/* Frees the handle alone: the session lives on until its time is over. */
+void dreamd_session_detach(dreamd_session *session);
+/* Asks where the session stands, and renews its time to live. */
+int dreamd_session_refresh(dreamd_session *session, dreamd_error *err);
+/* Valid until the next call on the session. */
+const dreamd_session_info *dreamd_session_get(const dreamd_session *session);
+/* Bounds of the spaces: [observation_size] and [action_size] doubles, NULL where there are none. */
+const double *dreamd_session_action_low(const dreamd_session *session);
+const double *dreamd_session_action_high(const dreamd_session *session);
+
+/* ---- tensors ------------------------------------------------------------------------------ */
+
+typedef struct {
+    const char *name;     /* "action", "observation", "observation.<key>", "reward", ... */
+    const char *datatype; /* "FP32", "UINT8", "INT64", "BOOL", ... */
+    const int64_t *shape; /* [rank]; dimension 0 is the rows */
+    size_t rank;
+    const void *bytes;    /* little-endian, row-major */
+    size_t length;        /* in bytes */
+} dreamd_tensor;
+
+/* What a call may say beside its main inputs; all zero is the ordinary case. */
+typedef struct {
+    const uint32_t *rows;        /* selected rows; NULL = all */
+    size_t row_count;
+    const char *const *outputs;  /* names, NULL at the end; NULL = the call's default outputs */
+    const dreamd_tensor *tensors; /* instead of the float arguments, which are then NULL */
+    size_t tensor_count;
+    bool raw;                    /* decoded observations not clamped to their space */
+} dreamd_call_options;
+
+/* The last reply of this session, valid until the next call on it. */
+size_t dreamd_tensor_count(const dreamd_session *session);
+const dreamd_tensor *dreamd_tensor_get(const dreamd_session *session, size_t index);
+/* NULL where the reply has no such tensor. */
+const dreamd_tensor *dreamd_tensor_find(const dreamd_session *session, const char *name);
+/* Its elements as floats, `count` of them (NULL = do not say); NULL if absent or not FP32. */
+const float *dreamd_floats(const dreamd_session *session, const char *name, size_t *count);
+
+/* ---- moving and asking a session ----------------------------------------------------------
+ * R is the number of selected rows. Observations are [R, observation_size] and actions
+ * [R, action_size] floats; what is not float (images, Dicts) goes through options->tensors. */
+
+typedef struct {
+    const uint64_t *seeds; /* one for all (row i gets seed + i), or one a selected row */
+    size_t seed_count;     /* 0: noise goes on where it is */
+    bool from_file;        /* from the checkpoint's starts, not the initial state */
+} dreamd_reset_options;
+
+int dreamd_reset(dreamd_session *session, const dreamd_reset_options *reset,
+                 const dreamd_call_options *options, dreamd_error *err);
+/* `action` is the one that led to the observation; NULL when every selected row was just reset. */
+int dreamd_observe(dreamd_session *session, const float *observation, const float *action,
+                   const dreamd_call_options *options, dreamd_error *err);
+/* Reply: reward, continue, terminated, truncated [R], and what outputs name. */
+int dreamd_step(dreamd_session *session, const float *action, const dreamd_call_options *options,
+                dreamd_error *err);
+/* Reply: embedding. */
+int dreamd_encode(dreamd_session *session, const float *observation,
+                  const dreamd_call_options *options, dreamd_error *err);
+/* Reply: observation [R, ...] of the session's latents. */
+int dreamd_decode(dreamd_session *session, const dreamd_call_options *options, dreamd_error *err);
+/* Reply: action [R, action_size] of the checkpoint's actor. */
+int dreamd_act(dreamd_session *session, dreamd_latent_mode mode, const dreamd_call_options *options,
+               dreamd_error *err);
+/* Reply: action [R, action_size], return [R]. `settings` are fields of PlannerSettings by name,
+ * "horizon=20 candidates=64 warm_start=false"; NULL or "" = the model's own. */
+int dreamd_plan(dreamd_session *session, const char *settings, const dreamd_call_options *options,
+                dreamd_error *err);
+
+/* ---- models ------------------------------------------------------------------------------- */
+
+typedef struct {
+    char name[128];
+    uint64_t version;
+    char checkpoint[80]; /* "sha256:..." */
+    char family[32];
+    char aliases[128];   /* "latest,best" */
+    uint64_t parameters, bytes, row_bytes, sessions;
+    bool loaded;
+} dreamd_model;
+
+/* All versions of all models; free() the array. */
+int dreamd_models_list(dreamd_model **out, size_t *count, dreamd_client *client,
+                       dreamd_error *err);
+int dreamd_model_get(dreamd_model *out, dreamd_client *client, const char *model,
+                     dreamd_error *err);
+int dreamd_model_load(dreamd_model *out, dreamd_client *client, const char *model,
+                      dreamd_error *err);
+int dreamd_model_unload(dreamd_model *out, dreamd_client *client, const char *model,
+                        dreamd_error *err);
+/* "name@version" only. */
+int dreamd_model_delete(dreamd_client *client, const char *model, dreamd_error *err);
+/* Points name@alias at a version; version 0 removes the alias. */
+int dreamd_model_set_alias(dreamd_client *client, const char *name, const char *alias,
+                           uint64_t version, dreamd_error *err);
+
+typedef struct {
+    const char *name;       /* instead of the manifest's, or NULL */
+    const char *alias;      /* to point at it, or NULL */
+    const char *checkpoint; /* the digest it must have, or NULL */
+    /* Called now and then with bytes sent and bytes in all; may be NULL. */
+    void (*progress)(uint64_t done, uint64_t total, void *ud);
+    void *ud;
+} dreamd_register_options;
+
+/* Sends a checkpoint folder (manifest.json, weights.safetensors, ...). `created` (may be NULL) is
+ * false when the daemon had the very same already. The deadline counts from the last sign of life. */
+int dreamd_model_register(dreamd_model *out, bool *created, dreamd_client *client,
+                          const char *folder, const dreamd_register_options *options,
+                          dreamd_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

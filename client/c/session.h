@@ -1,0 +1,64 @@
+/* session.h: a session handle from inside; not installed. */
+#ifndef DREAMD_SESSION_H
+#define DREAMD_SESSION_H
+#include "client/c/internal.h"
+#include "dreamd/v1/simulation.pb-c.h"
+
+#define DREAMD__TENSORS_MAX 16 /* of one request */
+#define DREAMD__RANK_MAX 8     /* of one row's shape */
+
+struct dreamd_session {
+    dreamd_client *client;
+    Dreamd__V1__Session *proto; /* as the daemon described it; owned */
+    dreamd_session_info info;   /* points into proto */
+
+    /* Every reply with tensors has them in the same fields (proto/README.md), so each is
+     * unpacked as this one; owned. */
+    Dreamd__V1__StepResponse *reply;
+    dreamd_tensor *tensors; /* views of reply; owned array */
+    size_t tensor_count;
+};
+
+/* The fields that all requests of a session share, ready to be pointed at. */
+typedef struct {
+    Dreamd__V1__RowSelection selection, *rows;
+    size_t row_count;
+    char **outputs;
+    size_t output_count;
+    Dreamd__V1__Tensor tensors[DREAMD__TENSORS_MAX], *pointers[DREAMD__TENSORS_MAX];
+    ProtobufCBinaryData raw_contents[DREAMD__TENSORS_MAX];
+    int64_t shapes[2][DREAMD__RANK_MAX + 1]; /* of the two float arguments */
+    void *converted[2];                      /* their elements as whole numbers; owned */
+    size_t tensor_count;
+    bool raw;
+} dreamd__common;
+
+#define DREAMD__FILL(request, session, common)                                                     \
+    do {                                                                                           \
+        (request)->session_id = (session)->proto->session_id;                                      \
+        (request)->rows = (common)->rows;                                                          \
+        (request)->outputs = (common)->outputs;                                                    \
+        (request)->n_outputs = (common)->output_count;                                             \
+        (request)->tensors = (common)->pointers;                                                   \
+        (request)->n_tensors = (common)->tensor_count;                                             \
+        (request)->raw_contents = (common)->raw_contents;                                          \
+        (request)->n_raw_contents = (common)->tensor_count;                                        \
+        (request)->raw = (common)->raw;                                                            \
+    } while (0)
+
+/* ---- tensors.c ---- */
+
+/* Rows, outputs and given tensors of a request. Undo with dreamd__common_deinit, also on failure. */
+int dreamd__common_init(dreamd__common *common, const dreamd_session *session,
+                        const dreamd_call_options *options, dreamd_error *err);
+/* Adds a float argument [R, ...] as a tensor of the space; NULL adds nothing. */
+int dreamd__common_add(dreamd__common *common, const char *name, const Dreamd__V1__Space *space,
+                       const float *values, dreamd_error *err);
+void dreamd__common_deinit(dreamd__common *common);
+/* Elements of one row, 0 for a Dict. */
+size_t dreamd__space_size(const Dreamd__V1__Space *space);
+/* Takes a reply (owned from now on), checks its tensors and makes them readable. */
+int dreamd__session_take_reply(dreamd_session *session, Dreamd__V1__StepResponse *reply,
+                               dreamd_error *err);
+
+#endif
