@@ -23,9 +23,9 @@ int dreamd_connect(dreamd_client **out, const char *address, const dreamd_client
     }
     dreamd_set_timeout(client, client->options.timeout_ms);
     client->address = strdup(address && *address ? address : "127.0.0.1:7733");
-    int code = client->address ? dreamd__client_connect(
-                                     client, dreamd__now_ms() + client->timeout_ms, err)
-                               : dreamd__no_memory(err);
+    int code = client->address
+                   ? dreamd__client_connect(client, dreamd__now_ms() + client->timeout_ms, err)
+                   : dreamd__no_memory(err);
     if (code != DREAMD_OK) {
         dreamd_disconnect(client);
         return code;

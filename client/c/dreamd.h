@@ -108,21 +108,21 @@ typedef struct dreamd_session dreamd_session;
 typedef enum { DREAMD_SAMPLE, DREAMD_MODE } dreamd_latent_mode;
 
 typedef struct {
-    const char *model;       /* "pendulum", "pendulum@3", "pendulum@best" */
-    uint32_t rows;           /* 0 = 1 */
-    bool has_seed;           /* false: the daemon chooses */
+    const char *model; /* "pendulum", "pendulum@3", "pendulum@best" */
+    uint32_t rows;     /* 0 = 1 */
+    bool has_seed;     /* false: the daemon chooses */
     uint64_t seed;
     dreamd_latent_mode latent_mode;
-    uint32_t horizon;        /* steps after which a row is truncated; 0 = never */
-    uint64_t ttl_ms;         /* life without requests; 0 = the daemon's default */
-    const char *label;       /* shown in lists, or NULL */
-    const char *request_id;  /* makes opening idempotent, or NULL */
+    uint32_t horizon;       /* steps after which a row is truncated; 0 = never */
+    uint64_t ttl_ms;        /* life without requests; 0 = the daemon's default */
+    const char *label;      /* shown in lists, or NULL */
+    const char *request_id; /* makes opening idempotent, or NULL */
 } dreamd_session_options;
 
 typedef struct {
     const char *session_id;
-    const char *model;       /* "pendulum@3" */
-    const char *checkpoint;  /* "sha256:..." */
+    const char *model;      /* "pendulum@3" */
+    const char *checkpoint; /* "sha256:..." */
     uint32_t rows;
     uint64_t seed;
     uint64_t committed_step_id;
@@ -156,18 +156,18 @@ typedef struct {
     const char *datatype; /* "FP32", "UINT8", "INT64", "BOOL", ... */
     const int64_t *shape; /* [rank]; dimension 0 is the rows */
     size_t rank;
-    const void *bytes;    /* little-endian, row-major */
-    size_t length;        /* in bytes */
+    const void *bytes; /* little-endian, row-major */
+    size_t length;     /* in bytes */
 } dreamd_tensor;
 
 /* What a call may say beside its main inputs; all zero is the ordinary case. */
 typedef struct {
-    const uint32_t *rows;        /* selected rows; NULL = all */
+    const uint32_t *rows; /* selected rows; NULL = all */
     size_t row_count;
-    const char *const *outputs;  /* names, NULL at the end; NULL = the call's default outputs */
+    const char *const *outputs;   /* names, NULL at the end; NULL = the call's default outputs */
     const dreamd_tensor *tensors; /* instead of the float arguments, which are then NULL */
     size_t tensor_count;
-    bool raw;                    /* decoded observations not clamped to their space */
+    bool raw; /* decoded observations not clamped to their space */
 } dreamd_call_options;
 
 /* The last reply of this session, valid until the next call on it. */
@@ -209,6 +209,15 @@ int dreamd_act(dreamd_session *session, dreamd_latent_mode mode, const dreamd_ca
 int dreamd_plan(dreamd_session *session, const char *settings, const dreamd_call_options *options,
                 dreamd_error *err);
 
+typedef struct {
+    uint32_t iterations;
+    uint64_t row_steps; /* latents advanced by one step: rows x candidates x horizon x iterations */
+    uint64_t queue_us;  /* waited for a compute thread */
+    uint64_t compute_us; /* computed */
+} dreamd_plan_stats;
+/* Of the last reply, if that was a plan's: otherwise zeros. */
+dreamd_plan_stats dreamd_plan_get_stats(const dreamd_session *session);
+
 /* ---- models ------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -216,14 +225,13 @@ typedef struct {
     uint64_t version;
     char checkpoint[80]; /* "sha256:..." */
     char family[32];
-    char aliases[128];   /* "latest,best" */
+    char aliases[128]; /* "latest,best" */
     uint64_t parameters, bytes, row_bytes, sessions;
     bool loaded;
 } dreamd_model;
 
 /* All versions of all models; free() the array. */
-int dreamd_models_list(dreamd_model **out, size_t *count, dreamd_client *client,
-                       dreamd_error *err);
+int dreamd_models_list(dreamd_model **out, size_t *count, dreamd_client *client, dreamd_error *err);
 int dreamd_model_get(dreamd_model *out, dreamd_client *client, const char *model,
                      dreamd_error *err);
 int dreamd_model_load(dreamd_model *out, dreamd_client *client, const char *model,

@@ -11,10 +11,22 @@
 const char *dreamd_code_name(int code)
 {
     static const char *const names[] = {
-        "OK",           "CANCELLED",       "UNKNOWN",           "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED", "NOT_FOUND",  "ALREADY_EXISTS",    "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
-        "UNIMPLEMENTED", "INTERNAL",       "UNAVAILABLE",       "DATA_LOSS",
+        "OK",
+        "CANCELLED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
         "UNAUTHENTICATED",
     };
     return code >= 0 && code < (int)(sizeof names / sizeof names[0]) ? names[code] : "UNKNOWN";
@@ -57,10 +69,14 @@ int dreamd__no_memory(dreamd_error *err)
 
 static int base64_value(char c)
 {
-    if (c >= 'A' && c <= 'Z') return c - 'A';
-    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-    if (c >= '0' && c <= '9') return c - '0' + 52;
-    if (c == '+' || c == '-') return 62;
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    if (c == '+' || c == '-')
+        return 62;
     return c == '/' || c == '_' ? 63 : -1;
 }
 
@@ -111,8 +127,8 @@ static void read_retry_info(dreamd_error *err, const ProtobufCBinaryData *value)
     Google__Rpc__RetryInfo *info = google__rpc__retry_info__unpack(NULL, value->len, value->data);
     if (info && info->retry_delay && info->retry_delay->seconds >= 0 &&
         info->retry_delay->seconds < 4000000) {
-        err->retry_after_ms = (uint32_t)(info->retry_delay->seconds * 1000 +
-                                         info->retry_delay->nanos / 1000000);
+        err->retry_after_ms =
+            (uint32_t)(info->retry_delay->seconds * 1000 + info->retry_delay->nanos / 1000000);
     }
     google__rpc__retry_info__free_unpacked(info, NULL);
 }

@@ -118,11 +118,11 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     }
     /* nghttp2 promises that a value ends in NUL. */
     if (is_name(name, name_length, ":status")) {
-        c->http_status = atoi((const char *)value);
+        c->http_status = (int)strtol((const char *)value, NULL, 10);
     } else if (is_name(name, name_length, "content-type")) {
         c->is_grpc = strncmp((const char *)value, "application/grpc", 16) == 0;
     } else if (is_name(name, name_length, "grpc-status")) {
-        c->grpc_status = atoi((const char *)value);
+        c->grpc_status = (int)strtol((const char *)value, NULL, 10);
     } else if (is_name(name, name_length, "grpc-message")) {
         take_message(&c->message, value, value_length);
     } else if (is_name(name, name_length, "grpc-status-details-bin")) {
@@ -173,8 +173,7 @@ static nghttp2_session *create_session(dreamd__connection *c)
 /* ---- the connection ---- */
 
 int dreamd__connection_open(dreamd__connection **out, const char *address, uint32_t message_max,
-                            volatile sig_atomic_t *cancel, uint64_t deadline_ms,
-                            dreamd_error *err)
+                            volatile sig_atomic_t *cancel, uint64_t deadline_ms, dreamd_error *err)
 {
     dreamd__connection *c = calloc(1, sizeof *c);
     if (!c) {
@@ -306,8 +305,10 @@ static int pump(dreamd__connection *c, dreamd_error *err)
 
 /* ---- a call ---- */
 
-#define HEADER(n, v)                                                                               \
-    {(uint8_t *)(n), (uint8_t *)(v), strlen(n), strlen(v), NGHTTP2_NV_FLAG_NONE}
+#define HEADER(n, v)                                                               \
+    {                                                                              \
+        (uint8_t *)(n), (uint8_t *)(v), strlen(n), strlen(v), NGHTTP2_NV_FLAG_NONE \
+    }
 
 int dreamd__call_start(dreamd__connection *c, const char *path, uint32_t timeout_ms,
                        uint64_t deadline_ms, dreamd_error *err)

@@ -46,19 +46,18 @@ uint64_t dreamd__now_ms(void);
 /* "host:port" into its parts. */
 int dreamd__address_parse(char host[256], char port[8], const char *address, dreamd_error *err);
 /* A connected, non-blocking socket, or -1 with `err` filled. */
-int dreamd__socket_connect(const char *address, uint64_t deadline_ms,
-                           volatile sig_atomic_t *cancel, dreamd_error *err);
+int dreamd__socket_connect(const char *address, uint64_t deadline_ms, volatile sig_atomic_t *cancel,
+                           dreamd_error *err);
 /* Waits until the socket can be read (or written). */
-int dreamd__socket_wait(int fd, bool for_write, uint64_t deadline_ms,
-                        volatile sig_atomic_t *cancel, dreamd_error *err);
+int dreamd__socket_wait(int fd, bool for_write, uint64_t deadline_ms, volatile sig_atomic_t *cancel,
+                        dreamd_error *err);
 
 /* ---- http2.c ---- */
 
 typedef struct dreamd__connection dreamd__connection;
 
 int dreamd__connection_open(dreamd__connection **out, const char *address, uint32_t message_max,
-                            volatile sig_atomic_t *cancel, uint64_t deadline_ms,
-                            dreamd_error *err);
+                            volatile sig_atomic_t *cancel, uint64_t deadline_ms, dreamd_error *err);
 void dreamd__connection_close(dreamd__connection *connection);
 /* False: the peer left, or the protocol broke; the next call needs a new one. */
 bool dreamd__connection_is_usable(dreamd__connection *connection);
@@ -70,8 +69,8 @@ int dreamd__call_start(dreamd__connection *connection, const char *path, uint32_
 bool dreamd__call_is_open(const dreamd__connection *connection);
 void dreamd__call_set_deadline(dreamd__connection *connection, uint64_t deadline_ms);
 /* Queues one message; `last` closes our side. */
-int dreamd__call_send(dreamd__connection *connection, const void *message, size_t length,
-                      bool last, dreamd_error *err);
+int dreamd__call_send(dreamd__connection *connection, const void *message, size_t length, bool last,
+                      dreamd_error *err);
 /* The next message, valid until the next call of this; *message NULL at the end, when the return
  * value is the call's status. */
 int dreamd__call_receive(const uint8_t **message, size_t *length, dreamd__connection *connection,

@@ -57,8 +57,7 @@ static int fail_file(dreamd_error *err, const upload *u, const char *name)
                         u->folder, name, strerror(errno));
 }
 
-static int open_file(int *fd, uint64_t *bytes, const upload *u, const char *name,
-                     dreamd_error *err)
+static int open_file(int *fd, uint64_t *bytes, const upload *u, const char *name, dreamd_error *err)
 {
     char path[4096];
     struct stat about;
@@ -135,8 +134,7 @@ static int send_header(upload *u, dreamd_error *err)
     int code = read_manifest(&header.manifest_json, u, err);
     if (code == DREAMD_OK) {
         header.name = (char *)(u->options->name ? u->options->name : "");
-        header.expected_checkpoint =
-            (char *)(u->options->checkpoint ? u->options->checkpoint : "");
+        header.expected_checkpoint = (char *)(u->options->checkpoint ? u->options->checkpoint : "");
         header.files = u->pointers;
         header.n_files = u->file_count;
         header.aliases = &alias;
@@ -217,9 +215,8 @@ static int receive(dreamd_model *out, bool *created, upload *u, dreamd_error *er
     extend_deadline(u);
     int code = dreamd__call_receive(&message, &length, u->client->connection, err);
     if (code != DREAMD_OK || !message) {
-        return code != DREAMD_OK
-                   ? code
-                   : dreamd__fail(err, DREAMD_INTERNAL, "success without an answer");
+        return code != DREAMD_OK ? code
+                                 : dreamd__fail(err, DREAMD_INTERNAL, "success without an answer");
     }
     Dreamd__V1__RegisterCheckpointResponse *reply =
         dreamd__v1__register_checkpoint_response__unpack(NULL, length, message);

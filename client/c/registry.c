@@ -87,8 +87,7 @@ int dreamd__model_take(dreamd_model *out, const Dreamd__V1__Checkpoint *checkpoi
     return DREAMD_OK;
 }
 
-int dreamd_model_get(dreamd_model *out, dreamd_client *client, const char *model,
-                     dreamd_error *err)
+int dreamd_model_get(dreamd_model *out, dreamd_client *client, const char *model, dreamd_error *err)
 {
     Dreamd__V1__GetModelRequest request = DREAMD__V1__GET_MODEL_REQUEST__INIT;
     Dreamd__V1__GetModelResponse *reply;

@@ -21,8 +21,7 @@ static void fill_info(dreamd_session *session)
         .observation_size = dreamd__space_size(proto->observation_space),
         .action_size = dreamd__space_size(proto->action_space),
     };
-    if (proto->action_space &&
-        proto->action_space->kind_case == DREAMD__V1__SPACE__KIND_DISCRETE) {
+    if (proto->action_space && proto->action_space->kind_case == DREAMD__V1__SPACE__KIND_DISCRETE) {
         session->info.action_count = proto->action_space->discrete->n;
     }
 }
@@ -122,7 +121,7 @@ void dreamd_session_detach(dreamd_session *session)
 {
     if (session) {
         dreamd__v1__session__free_unpacked(session->proto, NULL);
-        dreamd__v1__step_response__free_unpacked(session->reply, NULL);
+        dreamd__v1__plan_response__free_unpacked(session->reply, NULL);
         free(session->tensors);
         free(session);
     }

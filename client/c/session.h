@@ -12,9 +12,9 @@ struct dreamd_session {
     Dreamd__V1__Session *proto; /* as the daemon described it; owned */
     dreamd_session_info info;   /* points into proto */
 
-    /* Every reply with tensors has them in the same fields (proto/README.md), so each is
-     * unpacked as this one; owned. */
-    Dreamd__V1__StepResponse *reply;
+    /* Every reply with tensors has them in the same fields (proto/README.md), so each is unpacked
+     * as the one that has most; owned. */
+    Dreamd__V1__PlanResponse *reply;
     dreamd_tensor *tensors; /* views of reply; owned array */
     size_t tensor_count;
 };
@@ -33,17 +33,17 @@ typedef struct {
     bool raw;
 } dreamd__common;
 
-#define DREAMD__FILL(request, session, common)                                                     \
-    do {                                                                                           \
-        (request)->session_id = (session)->proto->session_id;                                      \
-        (request)->rows = (common)->rows;                                                          \
-        (request)->outputs = (common)->outputs;                                                    \
-        (request)->n_outputs = (common)->output_count;                                             \
-        (request)->tensors = (common)->pointers;                                                   \
-        (request)->n_tensors = (common)->tensor_count;                                             \
-        (request)->raw_contents = (common)->raw_contents;                                          \
-        (request)->n_raw_contents = (common)->tensor_count;                                        \
-        (request)->raw = (common)->raw;                                                            \
+#define DREAMD__FILL(request, session, common)                \
+    do {                                                      \
+        (request)->session_id = (session)->proto->session_id; \
+        (request)->rows = (common)->rows;                     \
+        (request)->outputs = (common)->outputs;               \
+        (request)->n_outputs = (common)->output_count;        \
+        (request)->tensors = (common)->pointers;              \
+        (request)->n_tensors = (common)->tensor_count;        \
+        (request)->raw_contents = (common)->raw_contents;     \
+        (request)->n_raw_contents = (common)->tensor_count;   \
+        (request)->raw = (common)->raw;                       \
     } while (0)
 
 /* ---- tensors.c ---- */
@@ -58,7 +58,7 @@ void dreamd__common_deinit(dreamd__common *common);
 /* Elements of one row, 0 for a Dict. */
 size_t dreamd__space_size(const Dreamd__V1__Space *space);
 /* Takes a reply (owned from now on), checks its tensors and makes them readable. */
-int dreamd__session_take_reply(dreamd_session *session, Dreamd__V1__StepResponse *reply,
+int dreamd__session_take_reply(dreamd_session *session, Dreamd__V1__PlanResponse *reply,
                                dreamd_error *err);
 
 #endif

@@ -63,8 +63,8 @@ wrong:
                               address);
 }
 
-int dreamd__socket_wait(int fd, bool for_write, uint64_t deadline_ms,
-                        volatile sig_atomic_t *cancel, dreamd_error *err)
+int dreamd__socket_wait(int fd, bool for_write, uint64_t deadline_ms, volatile sig_atomic_t *cancel,
+                        dreamd_error *err)
 {
     for (;;) {
         uint64_t now = dreamd__now_ms();
@@ -120,8 +120,8 @@ static int connect_to(const struct addrinfo *to, uint64_t deadline_ms,
     return -1;
 }
 
-int dreamd__socket_connect(const char *address, uint64_t deadline_ms,
-                           volatile sig_atomic_t *cancel, dreamd_error *err)
+int dreamd__socket_connect(const char *address, uint64_t deadline_ms, volatile sig_atomic_t *cancel,
+                           dreamd_error *err)
 {
     char host[256], port[8];
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;

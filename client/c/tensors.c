@@ -9,8 +9,9 @@ static const struct {
     const char *name;
     size_t bytes;
 } datatypes[] = {
-    {"BOOL", 1},  {"UINT8", 1},  {"INT8", 1},  {"UINT16", 2}, {"INT16", 2}, {"UINT32", 4}, {"INT32", 4},
-    {"UINT64", 8}, {"INT64", 8}, {"FP16", 2},  {"BF16", 2},   {"FP32", 4},  {"FP64", 8},
+    {"BOOL", 1},   {"UINT8", 1}, {"INT8", 1},   {"UINT16", 2}, {"INT16", 2},
+    {"UINT32", 4}, {"INT32", 4}, {"UINT64", 8}, {"INT64", 8},  {"FP16", 2},
+    {"BF16", 2},   {"FP32", 4},  {"FP64", 8},
 };
 
 static size_t datatype_bytes(const char *name)
@@ -167,10 +168,10 @@ void dreamd__common_deinit(dreamd__common *common)
 
 /* ---- replies ---- */
 
-int dreamd__session_take_reply(dreamd_session *session, Dreamd__V1__StepResponse *reply,
+int dreamd__session_take_reply(dreamd_session *session, Dreamd__V1__PlanResponse *reply,
                                dreamd_error *err)
 {
-    dreamd__v1__step_response__free_unpacked(session->reply, NULL);
+    dreamd__v1__plan_response__free_unpacked(session->reply, NULL);
     free(session->tensors);
     session->reply = reply;
     session->tensor_count = 0;

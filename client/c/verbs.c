@@ -11,9 +11,9 @@
 static int ask(dreamd_session *session, const char *path, const ProtobufCMessage *request,
                bool commits, dreamd_error *err)
 {
-    Dreamd__V1__StepResponse *reply;
+    Dreamd__V1__PlanResponse *reply;
     int code = dreamd__call(&reply, session->client, path, request,
-                            &dreamd__v1__step_response__descriptor, err);
+                            &dreamd__v1__plan_response__descriptor, err);
     if (code != DREAMD_OK) {
         return code;
     }
@@ -36,9 +36,9 @@ int dreamd_reset(dreamd_session *session, const dreamd_reset_options *reset,
         if (reset) {
             request.seeds = (uint64_t *)reset->seeds;
             request.n_seeds = reset->seed_count;
-            request.start_source =
-                reset->from_file ? DREAMD__V1__START_SOURCE__START_SOURCE_FILE
-                                 : DREAMD__V1__START_SOURCE__START_SOURCE_UNSPECIFIED;
+            request.start_source = reset->from_file
+                                       ? DREAMD__V1__START_SOURCE__START_SOURCE_FILE
+                                       : DREAMD__V1__START_SOURCE__START_SOURCE_UNSPECIFIED;
         }
         code = ask(session, PATH("Reset"), &request.base, true, err);
     }
@@ -153,4 +153,17 @@ int dreamd_plan(dreamd_session *session, const char *settings, const dreamd_call
     dreamd__settings_clear(&chosen.base);
     dreamd__common_deinit(&common);
     return code;
+}
+
+dreamd_plan_stats dreamd_plan_get_stats(const dreamd_session *session)
+{
+    dreamd_plan_stats stats = {0};
+    const Dreamd__V1__PlanStats *from = session->reply ? session->reply->stats : NULL;
+    if (from) {
+        stats = (dreamd_plan_stats){.iterations = from->iterations,
+                                    .row_steps = from->row_steps,
+                                    .queue_us = from->queue_us,
+                                    .compute_us = from->compute_us};
+    }
+    return stats;
 }

@@ -22,24 +22,29 @@ static const float observation_low[] = {-1, -1, -8}, observation_high[] = {1, 1,
 static const float action_low[] = {-TORQUE_MAX}, action_high[] = {TORQUE_MAX};
 
 /* The angle in [-pi, pi), by Python's %, whose result has the divisor's sign. */
-static double normalize(double angle) {
+static double normalize(double angle)
+{
     double turn = 2 * M_PI, rest = fmod(angle + M_PI, turn);
-    if (rest != 0 && rest < 0) rest += turn;
+    if (rest != 0 && rest < 0)
+        rest += turn;
     return rest - M_PI;
 }
 
-static void draw(double *state, uint64_t *random) {
+static void draw(double *state, uint64_t *random)
+{
     state[0] = M_PI * (2 * dr_env_random(random) - 1);
     state[1] = 2 * dr_env_random(random) - 1;
 }
 
-static void observe(float *observation, const double *state) {
+static void observe(float *observation, const double *state)
+{
     observation[0] = (float)cos(state[0]);
     observation[1] = (float)sin(state[0]);
     observation[2] = (float)state[1];
 }
 
-static bool advance(double *state, double *reward, const float *action) {
+static bool advance(double *state, double *reward, const float *action)
+{
     double angle = state[0], speed = state[1], up = normalize(angle);
     float torque = fminf(fmaxf(action[0], -TORQUE_MAX), TORQUE_MAX);
 

@@ -10,18 +10,22 @@
 
 #include "client/envs/env.h"
 
-static int read_numbers(double *out, uint32_t count) {
+static int read_numbers(double *out, uint32_t count)
+{
     for (uint32_t i = 0; i < count; i++)
-        if (scanf("%lf", &out[i]) != 1) return 0;
+        if (scanf("%lf", &out[i]) != 1)
+            return 0;
     return 1;
 }
 
-static void print_observation(const dr_env_kind *kind, const float *observation) {
+static void print_observation(const dr_env_kind *kind, const float *observation)
+{
     for (uint32_t i = 0; i < kind->observation_size; i++)
         printf("%s%.17g", i ? " " : "", (double)observation[i]);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     const dr_env_kind *kind = argc == 2 ? dr_env_find(argv[1]) : NULL;
     if (!kind) {
         fprintf(stderr, "usage: env_trace ENVIRONMENT\n");
@@ -33,7 +37,8 @@ int main(int argc, char **argv) {
     while (scanf("%7s", word) == 1) {
         double numbers[DR_ENV_STATE_MAX];
         int is_state = strcmp(word, "state") == 0;
-        if (!read_numbers(numbers, is_state ? kind->state_size : kind->action_size)) return 1;
+        if (!read_numbers(numbers, is_state ? kind->state_size : kind->action_size))
+            return 1;
         if (is_state) {
             float observation[DR_ENV_OBSERVATION_MAX];
             dr_env_set_state(&env, numbers, observation);
@@ -42,7 +47,8 @@ int main(int argc, char **argv) {
             continue;
         }
         float action[DR_ENV_ACTION_MAX];
-        for (uint32_t i = 0; i < kind->action_size; i++) action[i] = (float)numbers[i];
+        for (uint32_t i = 0; i < kind->action_size; i++)
+            action[i] = (float)numbers[i];
         dr_env_transition step;
         dr_env_step(&step, &env, action);
         print_observation(kind, step.observation);

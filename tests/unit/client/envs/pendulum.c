@@ -12,12 +12,14 @@
  * Largest difference seen: 6e-11. */
 #define TOLERANCE 1e-6
 
-static void expect_observation(const float *found, const double *wanted, int line) {
+static void expect_observation(const float *found, const double *wanted, int line)
+{
     for (int i = 0; i < 3; i++)
         cr_assert(epsilon_eq(dbl, found[i], wanted[i], TOLERANCE), "line %d, element %d", line, i);
 }
 
-Test(pendulum, does_what_gymnasium_does) {
+Test(pendulum, does_what_gymnasium_does)
+{
     FILE *file = fopen(GOLDEN, "r");
     cr_assert(ne(ptr, file, NULL), "%s is missing; tests run from the top folder", GOLDEN);
     dr_env env;
@@ -28,7 +30,8 @@ Test(pendulum, does_what_gymnasium_does) {
         double n[6];
         int count = strcmp(word, "state") == 0 ? 5 : 6;
         line++;
-        for (int i = 0; i < count; i++) cr_assert(eq(int, fscanf(file, "%lf", &n[i]), 1));
+        for (int i = 0; i < count; i++)
+            cr_assert(eq(int, fscanf(file, "%lf", &n[i]), 1));
         if (count == 5) {
             float observation[DR_ENV_OBSERVATION_MAX];
             dr_env_set_state(&env, n, observation);
@@ -48,7 +51,8 @@ Test(pendulum, does_what_gymnasium_does) {
     cr_assert(eq(int, steps, 285));
 }
 
-Test(pendulum, a_seed_gives_the_same_start_and_another_seed_another) {
+Test(pendulum, a_seed_gives_the_same_start_and_another_seed_another)
+{
     float a[3], b[3], c[3];
     dr_env env;
     dr_env_init(&env, &dr_env_pendulum);
@@ -59,7 +63,8 @@ Test(pendulum, a_seed_gives_the_same_start_and_another_seed_another) {
     cr_assert(not(zero(int, memcmp(a, b, sizeof(a)))));
 }
 
-Test(pendulum, starts_fill_the_range_that_gymnasium_draws_from) {
+Test(pendulum, starts_fill_the_range_that_gymnasium_draws_from)
+{
     dr_env env;
     float observation[3];
     double angle_low = 9, angle_high = -9, speed_low = 9, speed_high = -9;
@@ -77,7 +82,8 @@ Test(pendulum, starts_fill_the_range_that_gymnasium_draws_from) {
     cr_assert(epsilon_eq(dbl, speed_high, 1, 0.01));
 }
 
-Test(pendulum, a_reset_begins_the_time_limit_again) {
+Test(pendulum, a_reset_begins_the_time_limit_again)
+{
     dr_env env;
     dr_env_transition step;
     float observation[3], action = 0;
@@ -91,7 +97,8 @@ Test(pendulum, a_reset_begins_the_time_limit_again) {
     }
 }
 
-Test(env, random_actions_stay_within_the_bounds_and_reach_them) {
+Test(env, random_actions_stay_within_the_bounds_and_reach_them)
+{
     uint64_t random = 3;
     float low = 9, high = -9;
     for (int i = 0; i < 1000; i++) {
@@ -105,7 +112,8 @@ Test(env, random_actions_stay_within_the_bounds_and_reach_them) {
     cr_assert(gt(flt, high, 1.95f));
 }
 
-Test(env, an_unknown_name_is_found_nowhere) {
+Test(env, an_unknown_name_is_found_nowhere)
+{
     cr_assert(zero(ptr, (void *)dr_env_find("acrobot")));
     cr_assert(eq(str, (char *)dr_env_get(0)->name, "pendulum"));
     cr_assert(zero(ptr, (void *)dr_env_get(99)));
