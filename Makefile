@@ -83,7 +83,7 @@ $(BUILD)/%.o: %.c
 
 # Kernels for one instruction set each; which one runs is chosen at run time.
 ifeq ($(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1),x86_64)
-$(BUILD)/models/tensor/kernels_avx2.o: BASE_FLAGS += -mavx2 -mfma
+$(addprefix $(BUILD)/models/tensor/,kernels_avx2.o kernels_avx2_gemm.o): BASE_FLAGS += -mavx2 -mfma
 endif
 
 # ---- protocol code: C by protoc-c, descriptors for reflection by protoc ----

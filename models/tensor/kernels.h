@@ -71,13 +71,14 @@ typedef struct {
 
     /* Per group: probs = (1 - mix) softmax(logits) + mix / classes; log_probs = log(probs),
      * with mix 0 computed as logits - max - log(sum), so that it stays finite.
-     *   logits, probs, log_probs [groups, classes]; log_probs may be NULL; probs may be logits */
+     *   logits, probs, log_probs [groups, classes]; one of probs and log_probs may be NULL, one
+     *   of them may be logits */
     void (*unimix)(float *probs, float *log_probs, const float *logits, size_t groups,
                    size_t classes, float mix);
     /* Per group a one-hot: the first class whose running sum of probs is greater than u. Where
      * rounding keeps the whole sum at or below u: the last class with a probability above 0.
      * Where u < 0: the most probable class, the first of equals.
-     *   onehot, probs [groups, classes]; u [groups] */
+     *   onehot, probs [groups, classes]; u [groups]; onehot may be probs */
     void (*sample_onehot)(float *onehot, const float *probs, const float *u, size_t groups,
                           size_t classes);
     /* Per row: the dot product of softmax(logits) and buckets.

@@ -169,7 +169,7 @@ static float max_of(const float *x, size_t n)
 static void unimix_plain(float *probs, float *log_probs, const float *logits, size_t groups,
                          size_t classes, float mix)
 {
-    for (size_t g = 0; g < groups; g++, probs += classes, logits += classes) {
+    for (size_t g = 0; g < groups; g++, logits += classes) {
         float max = max_of(logits, classes);
         double sum = 0.0;
         for (size_t i = 0; i < classes; i++) {
@@ -181,7 +181,9 @@ static void unimix_plain(float *probs, float *log_probs, const float *logits, si
             if (log_probs) {
                 log_probs[g * classes + i] = (float)(mix == 0.0f ? centred - log(sum) : log(p));
             }
-            probs[i] = (float)p;
+            if (probs) {
+                probs[g * classes + i] = (float)p;
+            }
         }
     }
 }
