@@ -30,13 +30,13 @@ static void fill_panels(float *panels, const float *W, size_t out_features, size
     }
 }
 
-dr_code dr_packed_create(dr_packed **out, const float *W, size_t out_features,
-                         size_t in_features, dr_error *err)
+dr_code dr_packed_create(dr_packed **out, const float *W, size_t out_features, size_t in_features,
+                         dr_error *err)
 {
     if (out_features == 0 || in_features == 0) {
         return dr_fail(err, DR_INVALID_ARGUMENT,
-                       "weights: shape is [%zu, %zu], each size must be at least 1",
-                       out_features, in_features);
+                       "weights: shape is [%zu, %zu], each size must be at least 1", out_features,
+                       in_features);
     }
     size_t panel_count = (out_features - 1) / DR_PANEL_WIDTH + 1;
     size_t floats_max = SIZE_MAX / 2 / sizeof(float);
@@ -82,8 +82,8 @@ size_t dr_packed_in_features(const dr_packed *packed)
     return packed->in_features;
 }
 
-void dr_gemm_packed_on(const dr_kernels *kernels, float *y, size_t ldy, const float *x,
-                       size_t ldx, size_t rows, const dr_packed *w, const float *bias)
+void dr_gemm_packed_on(const dr_kernels *kernels, float *y, size_t ldy, const float *x, size_t ldx,
+                       size_t rows, const dr_packed *w, const float *bias)
 {
     DR_ASSERT(rows <= 1 || (ldy >= w->out_features && ldx >= w->in_features));
     kernels->gemm(y, ldy, x, ldx, rows, w->panels, bias, w->out_features, w->in_features);
@@ -115,8 +115,8 @@ void dr_gemm_blas(float *c, const float *a, const float *b, const dr_gemm_option
     /* A leading dimension of 0 is an error to BLAS, also where k is 0 and nothing is read. */
     cblas_sgemm(CblasRowMajor, o->transpose_a ? CblasTrans : CblasNoTrans,
                 o->transpose_b ? CblasTrans : CblasNoTrans, blas_size(o->m), blas_size(o->n),
-                blas_size(o->k), 1.0f, a, blas_size(lda ? lda : 1), b,
-                blas_size(ldb ? ldb : 1), o->accumulate ? 1.0f : 0.0f, c, blas_size(ldc));
+                blas_size(o->k), 1.0f, a, blas_size(lda ? lda : 1), b, blas_size(ldb ? ldb : 1),
+                o->accumulate ? 1.0f : 0.0f, c, blas_size(ldc));
 }
 
 void dr_gemm_blas_init(void)

@@ -37,8 +37,8 @@ size_t dr_packed_in_features(const dr_packed *packed);
 void dr_gemm_packed(float *y, size_t ldy, const float *x, size_t ldx, size_t rows,
                     const dr_packed *w, const float *bias);
 /* The same on a kernel table of the caller's choice, for tests and benchmarks. */
-void dr_gemm_packed_on(const dr_kernels *kernels, float *y, size_t ldy, const float *x,
-                       size_t ldx, size_t rows, const dr_packed *w, const float *bias);
+void dr_gemm_packed_on(const dr_kernels *kernels, float *y, size_t ldy, const float *x, size_t ldx,
+                       size_t rows, const dr_packed *w, const float *bias);
 
 /* c = op(a) op(b), or c += where accumulate is set; op is the transpose where asked for.
  * Row-major. op(a) is [m, k], op(b) is [k, n], c is [m, n]. A leading dimension of 0 means

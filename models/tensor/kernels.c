@@ -69,7 +69,8 @@ dr_code dr_kernels_check(dr_error *err)
     if (!isa->get()) {
         return dr_fail_field(err, DR_INVALID_ARGUMENT, "DREAMD_ISA",
                              "DREAMD_ISA is \"%s\", which this machine or build does not have; "
-                             "plain always works", wanted);
+                             "plain always works",
+                             wanted);
     }
     return DR_OK;
 }

@@ -25,16 +25,16 @@
 #define DR_PANEL_WIDTH 16 /* outputs in one panel of packed weights */
 
 /* name, y = f(x). x and y are [n]. */
-#define DR_UNARY_KERNELS(X)                                                     \
-    X(exp)      /* e^x */                                                       \
-    X(log)      /* natural; -inf at 0, NaN below */                             \
-    X(tanh)                                                                     \
-    X(sigmoid)  /* 1 / (1 + e^-x) */                                            \
-    X(silu)     /* x sigmoid(x); -0 at -infinity */                             \
-    X(softplus) /* log(1 + e^x) */                                              \
-    X(symlog)   /* sign(x) log(1 + |x|) */                                      \
-    X(symexp)   /* sign(x) (e^|x| - 1) */                                       \
-    X(relu)     /* max(x, 0); NaN stays NaN */                                  \
+#define DR_UNARY_KERNELS(X)                         \
+    X(exp) /* e^x */                                \
+    X(log) /* natural; -inf at 0, NaN below */      \
+    X(tanh)                                         \
+    X(sigmoid)  /* 1 / (1 + e^-x) */                \
+    X(silu)     /* x sigmoid(x); -0 at -infinity */ \
+    X(softplus) /* log(1 + e^x) */                  \
+    X(symlog)   /* sign(x) log(1 + |x|) */          \
+    X(symexp)   /* sign(x) (e^|x| - 1) */           \
+    X(relu)     /* max(x, 0); NaN stays NaN */      \
     X(elu)      /* x where x > 0, else e^x - 1 */
 
 typedef struct {
@@ -58,16 +58,14 @@ typedef struct {
     void (*layer_norm)(float *y, float *mean, float *rstd, const float *x, const float *weight,
                        const float *bias, size_t rows, size_t cols, float eps);
     /* The same, followed by silu. */
-    void (*layer_norm_silu)(float *y, float *mean, float *rstd, const float *x,
-                            const float *weight, const float *bias, size_t rows, size_t cols,
-                            float eps);
+    void (*layer_norm_silu)(float *y, float *mean, float *rstd, const float *x, const float *weight,
+                            const float *bias, size_t rows, size_t cols, float eps);
 
     /* DreamerV3's GRU from already normalised parts, which lie reset | candidate | update:
      *   r = sigmoid(reset), c = tanh(r candidate), u = sigmoid(update - 1)
      *   h_next = u c + (1 - u) h
      *   parts [rows, 3 * deter]; h, h_next [rows, deter]; h_next may be h */
-    void (*gru_gates)(float *h_next, const float *parts, const float *h, size_t rows,
-                      size_t deter);
+    void (*gru_gates)(float *h_next, const float *parts, const float *h, size_t rows, size_t deter);
 
     /* Per group: probs = (1 - mix) softmax(logits) + mix / classes; log_probs = log(probs),
      * with mix 0 computed as logits - max - log(sum), so that it stays finite.
@@ -89,8 +87,8 @@ typedef struct {
     /* y = x W^T + bias on packed weights; only gemm.c calls it, and says the order of summation.
      *   y [rows, out], rows ldy apart; x [rows, in], rows ldx apart; bias [out] or NULL
      *   panels [ceil(out / 16), in, 16], 64-byte aligned, zeros past `out` */
-    void (*gemm)(float *y, size_t ldy, const float *x, size_t ldx, size_t rows,
-                 const float *panels, const float *bias, size_t out, size_t in);
+    void (*gemm)(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, const float *panels,
+                 const float *bias, size_t out, size_t in);
 } dr_kernels;
 
 /* The reference. */

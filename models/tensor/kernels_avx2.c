@@ -15,22 +15,22 @@
 
 /* ---- element by element ---- */
 
-#define DEFINE_UNARY(name)                                                              \
-    static void name##_avx2(float *y, const float *x, size_t n)                         \
-    {                                                                                   \
-        for (size_t i = 0; i < n; i += 8) {                                             \
-            store8(y + i, n - i, name##8(load8(x + i, n - i)));                         \
-        }                                                                               \
+#define DEFINE_UNARY(name)                                      \
+    static void name##_avx2(float *y, const float *x, size_t n) \
+    {                                                           \
+        for (size_t i = 0; i < n; i += 8) {                     \
+            store8(y + i, n - i, name##8(load8(x + i, n - i))); \
+        }                                                       \
     }
 DR_UNARY_KERNELS(DEFINE_UNARY)
 
-#define DEFINE_BINARY(name, instruction)                                                \
-    static void name##_avx2(float *y, const float *a, const float *b, size_t n)         \
-    {                                                                                   \
-        for (size_t i = 0; i < n; i += 8) {                                             \
-            __m256 v = instruction(load8(a + i, n - i), load8(b + i, n - i));           \
-            store8(y + i, n - i, v);                                                    \
-        }                                                                               \
+#define DEFINE_BINARY(name, instruction)                                        \
+    static void name##_avx2(float *y, const float *a, const float *b, size_t n) \
+    {                                                                           \
+        for (size_t i = 0; i < n; i += 8) {                                     \
+            __m256 v = instruction(load8(a + i, n - i), load8(b + i, n - i));   \
+            store8(y + i, n - i, v);                                            \
+        }                                                                       \
     }
 DEFINE_BINARY(add, _mm256_add_ps)
 DEFINE_BINARY(sub, _mm256_sub_ps)
@@ -74,21 +74,21 @@ static moments row_moments(const float *x, size_t cols, float eps)
                       _mm256_setzero_ps()};
     size_t i = 0;
     for (; i + 32 <= cols; i += 32) {
-        DR_UNROLL for (int v = 0; v < 4; v++) {
+        DR_UNROLLED(v, 4) {
             part[v] = _mm256_add_ps(part[v], _mm256_loadu_ps(x + i + 8 * v));
         }
     }
     for (; i < cols; i += 8) {
         part[0] = _mm256_add_ps(part[0], load8(x + i, cols - i));
     }
-    float sum = sum_of(_mm256_add_ps(_mm256_add_ps(part[0], part[1]),
-                                     _mm256_add_ps(part[2], part[3])));
+    float sum =
+        sum_of(_mm256_add_ps(_mm256_add_ps(part[0], part[1]), _mm256_add_ps(part[2], part[3])));
     moments m = {.mean = sum / (float)cols};
 
     const __m256 mean = _mm256_set1_ps(m.mean);
     part[0] = part[1] = part[2] = part[3] = _mm256_setzero_ps();
     for (i = 0; i + 32 <= cols; i += 32) {
-        DR_UNROLL for (int v = 0; v < 4; v++) {
+        DR_UNROLLED(v, 4) {
             __m256 d = _mm256_sub_ps(_mm256_loadu_ps(x + i + 8 * v), mean);
             part[v] = _mm256_fmadd_ps(d, d, part[v]);
         }
@@ -98,15 +98,14 @@ static moments row_moments(const float *x, size_t cols, float eps)
         d = keep8(d, cols - i, _mm256_setzero_ps());
         part[0] = _mm256_fmadd_ps(d, d, part[0]);
     }
-    sum = sum_of(_mm256_add_ps(_mm256_add_ps(part[0], part[1]),
-                               _mm256_add_ps(part[2], part[3])));
+    sum = sum_of(_mm256_add_ps(_mm256_add_ps(part[0], part[1]), _mm256_add_ps(part[2], part[3])));
     m.rstd = 1.0f / sqrtf(sum / (float)cols + eps);
     return m;
 }
 
-DR_INLINE void
-norm_rows(float *y, float *mean, float *rstd, const float *x, const float *weight,
-          const float *bias, size_t rows, size_t cols, float eps, const int with_silu)
+DR_INLINE void norm_rows(float *y, float *mean, float *rstd, const float *x, const float *weight,
+                         const float *bias, size_t rows, size_t cols, float eps,
+                         const int with_silu)
 {
     for (size_t row = 0; row < rows; row++, x += cols, y += cols) {
         moments m = row_moments(x, cols, eps);
@@ -126,16 +125,15 @@ norm_rows(float *y, float *mean, float *rstd, const float *x, const float *weigh
     }
 }
 
-static void layer_norm_avx2(float *y, float *mean, float *rstd, const float *x,
-                            const float *weight, const float *bias, size_t rows, size_t cols,
-                            float eps)
+static void layer_norm_avx2(float *y, float *mean, float *rstd, const float *x, const float *weight,
+                            const float *bias, size_t rows, size_t cols, float eps)
 {
     norm_rows(y, mean, rstd, x, weight, bias, rows, cols, eps, 0);
 }
 
 static void layer_norm_silu_avx2(float *y, float *mean, float *rstd, const float *x,
-                                 const float *weight, const float *bias, size_t rows,
-                                 size_t cols, float eps)
+                                 const float *weight, const float *bias, size_t rows, size_t cols,
+                                 float eps)
 {
     norm_rows(y, mean, rstd, x, weight, bias, rows, cols, eps, 1);
 }
@@ -202,8 +200,9 @@ static void unimix_avx2(float *probs, float *log_probs, const float *logits, siz
             }
             if (l) {
                 __m256 v = load8(l + i, left);
-                store8(l + i, left, mix == 0.0f ? _mm256_sub_ps(v, log_sum)
-                                                : log8(_mm256_fmadd_ps(v, share, floor)));
+                store8(l + i, left,
+                       mix == 0.0f ? _mm256_sub_ps(v, log_sum)
+                                   : log8(_mm256_fmadd_ps(v, share, floor)));
             }
         }
     }
@@ -300,8 +299,7 @@ static void twohot_mean_avx2(float *y, const float *logits, const float *buckets
 static const dr_kernels AVX2 = {
     .name = "avx2",
 #define UNARY_ENTRY(name) .name = name##_avx2,
-    DR_UNARY_KERNELS(UNARY_ENTRY)
-    .add = add_avx2,
+    DR_UNARY_KERNELS(UNARY_ENTRY).add = add_avx2,
     .sub = sub_avx2,
     .mul = mul_avx2,
     .fma = fma_avx2,

@@ -3,11 +3,11 @@
 #define DR_TENSOR_KERNELS_AVX2_H
 #include <stddef.h>
 
-/* Before a loop over a constant number of registers. */
+/* A loop over a constant number of registers. */
 #if defined(__clang__)
-#define DR_UNROLL _Pragma("clang loop unroll(full)")
+#define DR_UNROLLED(i, count) _Pragma("clang loop unroll(full)") for (int i = 0; i < (count); i++)
 #else
-#define DR_UNROLL _Pragma("GCC unroll 16")
+#define DR_UNROLLED(i, count) _Pragma("GCC unroll 16") for (int i = 0; i < (count); i++)
 #endif
 #define DR_INLINE static inline __attribute__((always_inline))
 

@@ -20,22 +20,22 @@
 
 enum {
     TILE_ROWS = 6,
-    MAX_VECTORS = 8,            /* of outputs in one tile */
-    BLOCK_DEPTH = 256,          /* 256 x 16 floats of a panel: 16 KiB */
+    MAX_VECTORS = 8,             /* of outputs in one tile */
+    BLOCK_DEPTH = 256,           /* 256 x 16 floats of a panel: 16 KiB */
     BLOCK_ROWS = 16 * TILE_ROWS, /* 96 rows x 256 floats: 96 KiB */
 };
 
 typedef struct {
-    float *y;            /* [height, breadth * 16], rows ldy apart */
+    float *y; /* [height, breadth * 16], rows ldy apart */
     size_t ldy;
-    const float *x;      /* [height, depth], rows ldx apart */
+    const float *x; /* [height, depth], rows ldx apart */
     size_t ldx;
     const float *panels; /* depth x 16 floats each, panel_floats apart */
     size_t panel_floats;
     size_t depth;
-    size_t columns;      /* outputs from the first panel on: fewer than breadth * 16 at the end */
-    const float *bias;   /* for these columns, or NULL: 0 */
-    bool resume;         /* the sums so far are in y */
+    size_t columns;    /* outputs from the first panel on: fewer than breadth * 16 at the end */
+    const float *bias; /* for these columns, or NULL: 0 */
+    bool resume;       /* the sums so far are in y */
 } tile_args;
 
 /* The lanes of vector `v` of a tile that lie within its columns. */
@@ -51,53 +51,53 @@ DR_INLINE void run_tile(const tile_args *t, const int height, const int breadth)
     __m256 sum[TILE_ROWS][MAX_VECTORS];
     const int vectors = 2 * breadth;
     const bool whole = t->columns >= (size_t)breadth * DR_PANEL_WIDTH;
-    DR_UNROLL for (int v = 0; v < vectors; v++) {
+    DR_UNROLLED(v, vectors) {
         __m256i lanes = lanes_of(t->columns, v);
-        DR_UNROLL for (int r = 0; r < height; r++) {
+        DR_UNROLLED(r, height) {
             const float *from = t->resume ? t->y + (size_t)r * t->ldy : t->bias;
-            sum[r][v] = !from ? _mm256_setzero_ps()
+            sum[r][v] = !from   ? _mm256_setzero_ps()
                         : whole ? _mm256_loadu_ps(from + 8 * v)
                                 : _mm256_maskload_ps(from + 8 * v, lanes);
         }
     }
     const float *x[TILE_ROWS], *w[MAX_VECTORS / 2];
-    DR_UNROLL for (int r = 0; r < height; r++) {
+    DR_UNROLLED(r, height) {
         x[r] = t->x + (size_t)r * t->ldx;
     }
-    DR_UNROLL for (int p = 0; p < breadth; p++) {
+    DR_UNROLLED(p, breadth) {
         w[p] = t->panels + (size_t)p * t->panel_floats;
     }
     const size_t depth = t->depth;
     for (size_t k = 0; k < depth; k++) {
         __m256 value[TILE_ROWS], weights[MAX_VECTORS];
         if (height > vectors) { /* the shorter side rests in registers */
-            DR_UNROLL for (int v = 0; v < vectors; v++) {
+            DR_UNROLLED(v, vectors) {
                 weights[v] = _mm256_load_ps(w[v / 2] + k * DR_PANEL_WIDTH + 8 * (v % 2));
             }
-            DR_UNROLL for (int r = 0; r < height; r++) {
+            DR_UNROLLED(r, height) {
                 value[0] = _mm256_broadcast_ss(x[r] + k);
-                DR_UNROLL for (int v = 0; v < vectors; v++) {
+                DR_UNROLLED(v, vectors) {
                     sum[r][v] = _mm256_fmadd_ps(value[0], weights[v], sum[r][v]);
                 }
             }
         } else {
-            DR_UNROLL for (int r = 0; r < height; r++) {
+            DR_UNROLLED(r, height) {
                 value[r] = _mm256_broadcast_ss(x[r] + k);
             }
-            DR_UNROLL for (int v = 0; v < vectors; v++) {
+            DR_UNROLLED(v, vectors) {
                 weights[0] = _mm256_load_ps(w[v / 2] + k * DR_PANEL_WIDTH + 8 * (v % 2));
                 if (height > 1) { /* loaded once, not by every instruction that uses it */
                     __asm__("" : "+x"(weights[0]));
                 }
-                DR_UNROLL for (int r = 0; r < height; r++) {
+                DR_UNROLLED(r, height) {
                     sum[r][v] = _mm256_fmadd_ps(value[r], weights[0], sum[r][v]);
                 }
             }
         }
     }
-    DR_UNROLL for (int v = 0; v < vectors; v++) {
+    DR_UNROLLED(v, vectors) {
         __m256i lanes = lanes_of(t->columns, v);
-        DR_UNROLL for (int r = 0; r < height; r++) {
+        DR_UNROLLED(r, height) {
             float *to = t->y + (size_t)r * t->ldy + 8 * v;
             if (whole) {
                 _mm256_storeu_ps(to, sum[r][v]);
@@ -156,10 +156,18 @@ static void run_panel(tile_args t, size_t rows)
     for (size_t tiles = (rows + TILE_ROWS - 1) / TILE_ROWS; tiles > 0; tiles--) {
         size_t height = (rows + tiles - 1) / tiles;
         switch (height) {
-        case 3: tile_3x1(&t); break;
-        case 4: tile_4x1(&t); break;
-        case 5: tile_5x1(&t); break;
-        default: tile_6x1(&t); break;
+        case 3:
+            tile_3x1(&t);
+            break;
+        case 4:
+            tile_4x1(&t);
+            break;
+        case 5:
+            tile_5x1(&t);
+            break;
+        default:
+            tile_6x1(&t);
+            break;
         }
         t.x += height * t.ldx;
         t.y += height * t.ldy;
@@ -188,15 +196,30 @@ void dr__gemm_avx2(float *y, size_t ldy, const float *x, size_t ldx, size_t rows
                    const float *panels, const float *bias, size_t out, size_t in)
 {
     tile_args t = {
-        .y = y, .ldy = ldy, .x = x, .ldx = ldx, .panels = panels, .columns = out,
-        .panel_floats = in * DR_PANEL_WIDTH, .depth = in, .bias = bias,
+        .y = y,
+        .ldy = ldy,
+        .x = x,
+        .ldx = ldx,
+        .panels = panels,
+        .columns = out,
+        .panel_floats = in * DR_PANEL_WIDTH,
+        .depth = in,
+        .bias = bias,
     };
     switch (rows) {
-    case 0: return;
-    case 1: run_few_rows(t, tile_1x4, 4, tile_1x1); return;
-    case 2: run_few_rows(t, tile_2x3, 3, tile_2x1); return;
-    case 3: run_few_rows(t, tile_3x2, 2, tile_3x1); return;
-    default: break;
+    case 0:
+        return;
+    case 1:
+        run_few_rows(t, tile_1x4, 4, tile_1x1);
+        return;
+    case 2:
+        run_few_rows(t, tile_2x3, 3, tile_2x1);
+        return;
+    case 3:
+        run_few_rows(t, tile_3x2, 2, tile_3x1);
+        return;
+    default:
+        break;
     }
     for (size_t blocks = (rows + BLOCK_ROWS - 1) / BLOCK_ROWS; blocks > 0; blocks--) {
         size_t block = (rows + blocks - 1) / blocks;

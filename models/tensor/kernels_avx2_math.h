@@ -193,8 +193,8 @@ static inline __m256 log8(__m256 x)
     __m256 scaled = _mm256_blendv_ps(x, _mm256_mul_ps(x, _mm256_set1_ps(0x1p25f)), small);
     __m256i e;
     __m256 m = split8(&e, scaled);
-    __m256 exponent = _mm256_sub_ps(_mm256_cvtepi32_ps(e),
-                                    _mm256_and_ps(small, _mm256_set1_ps(25.0f)));
+    __m256 exponent =
+        _mm256_sub_ps(_mm256_cvtepi32_ps(e), _mm256_and_ps(small, _mm256_set1_ps(25.0f)));
     __m256 y = unless_infinite8(reduced_log(exponent, _mm256_sub_ps(m, _mm256_set1_ps(1.0f))), x);
     __m256 zero = _mm256_setzero_ps();
     y = _mm256_blendv_ps(y, _mm256_set1_ps(NAN), _mm256_cmp_ps(x, zero, _CMP_LT_OQ));
@@ -212,8 +212,8 @@ static inline __m256 log1p8(__m256 x)
     __m256i e;
     __m256 m = split8(&e, u);
     /* e reaches 128, for which 2^-e is taken as 0: nothing is lost up there. */
-    __m256i minus_e = _mm256_max_epi32(_mm256_sub_epi32(_mm256_setzero_si256(), e),
-                                       _mm256_set1_epi32(-127));
+    __m256i minus_e =
+        _mm256_max_epi32(_mm256_sub_epi32(_mm256_setzero_si256(), e), _mm256_set1_epi32(-127));
     __m256 f = _mm256_fmadd_ps(lost, power_of_two8(minus_e), _mm256_sub_ps(m, one));
     return unless_infinite8(reduced_log(_mm256_cvtepi32_ps(e), f), x);
 }

@@ -49,12 +49,12 @@ static float elu_of(float x)
 #define log_of logf
 #define tanh_of tanhf
 
-#define DEFINE_UNARY(name)                                     \
+#define DEFINE_UNARY(name)                                       \
     static void name##_plain(float *y, const float *x, size_t n) \
-    {                                                          \
-        for (size_t i = 0; i < n; i++) {                       \
-            y[i] = name##_of(x[i]);                            \
-        }                                                      \
+    {                                                            \
+        for (size_t i = 0; i < n; i++) {                         \
+            y[i] = name##_of(x[i]);                              \
+        }                                                        \
     }
 DR_UNARY_KERNELS(DEFINE_UNARY)
 
@@ -136,8 +136,8 @@ static void layer_norm_plain(float *y, float *mean, float *rstd, const float *x,
 }
 
 static void layer_norm_silu_plain(float *y, float *mean, float *rstd, const float *x,
-                                  const float *weight, const float *bias, size_t rows,
-                                  size_t cols, float eps)
+                                  const float *weight, const float *bias, size_t rows, size_t cols,
+                                  float eps)
 {
     layer_norm_plain(y, mean, rstd, x, weight, bias, rows, cols, eps);
     silu_plain(y, y, rows * cols);
@@ -214,12 +214,12 @@ static size_t invert_cdf(const float *p, size_t n, float u)
     return last;
 }
 
-static void sample_onehot_plain(float *onehot, const float *probs, const float *u,
-                                size_t groups, size_t classes)
+static void sample_onehot_plain(float *onehot, const float *probs, const float *u, size_t groups,
+                                size_t classes)
 {
     for (size_t g = 0; g < groups; g++, onehot += classes, probs += classes) {
-        size_t index = u[g] < 0.0f ? first_largest(probs, classes)
-                                   : invert_cdf(probs, classes, u[g]);
+        size_t index =
+            u[g] < 0.0f ? first_largest(probs, classes) : invert_cdf(probs, classes, u[g]);
         for (size_t i = 0; i < classes; i++) {
             onehot[i] = i == index ? 1.0f : 0.0f;
         }
@@ -248,8 +248,7 @@ static void gemm_plain(float *y, size_t ldy, const float *x, size_t ldx, size_t 
 {
     for (size_t row = 0; row < rows; row++) {
         for (size_t j = 0; j < out; j++) {
-            const float *w = panels + j / DR_PANEL_WIDTH * DR_PANEL_WIDTH * in
-                             + j % DR_PANEL_WIDTH;
+            const float *w = panels + j / DR_PANEL_WIDTH * DR_PANEL_WIDTH * in + j % DR_PANEL_WIDTH;
             float sum = bias ? bias[j] : 0.0f;
             for (size_t k = 0; k < in; k++) {
                 sum = fmaf(x[row * ldx + k], w[k * DR_PANEL_WIDTH], sum);
@@ -262,8 +261,7 @@ static void gemm_plain(float *y, size_t ldy, const float *x, size_t ldx, size_t 
 static const dr_kernels PLAIN = {
     .name = "plain",
 #define UNARY_ENTRY(name) .name = name##_plain,
-    DR_UNARY_KERNELS(UNARY_ENTRY)
-    .add = add_plain,
+    DR_UNARY_KERNELS(UNARY_ENTRY).add = add_plain,
     .sub = sub_plain,
     .mul = mul_plain,
     .fma = fma_plain,

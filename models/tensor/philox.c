@@ -95,13 +95,26 @@ static inline void cos_sin_of(float *c, float *s, float v)
     float a = (quarters - (float)quadrant) * 1.57079632679f; /* |a| <= pi / 4 */
     float z = a * a;
     float sin_a = ((-1.9515295891e-4f * z + 8.3321608736e-3f) * z - 1.6666654611e-1f) * z * a + a;
-    float cos_a = ((2.443315711809948e-5f * z - 1.388731625493765e-3f) * z
-                   + 4.166664568298827e-2f) * z * z - 0.5f * z + 1.0f;
+    float cos_a =
+        ((2.443315711809948e-5f * z - 1.388731625493765e-3f) * z + 4.166664568298827e-2f) * z * z -
+        0.5f * z + 1.0f;
     switch (quadrant & 3) {
-    case 0: *c = cos_a; *s = sin_a; break;
-    case 1: *c = -sin_a; *s = cos_a; break;
-    case 2: *c = -cos_a; *s = -sin_a; break;
-    default: *c = sin_a; *s = -cos_a; break;
+    case 0:
+        *c = cos_a;
+        *s = sin_a;
+        break;
+    case 1:
+        *c = -sin_a;
+        *s = cos_a;
+        break;
+    case 2:
+        *c = -cos_a;
+        *s = -sin_a;
+        break;
+    default:
+        *c = sin_a;
+        *s = -cos_a;
+        break;
     }
 }
 

@@ -84,8 +84,8 @@ dr_code dr_shape_count(size_t *out, int rank, const int64_t *shape, dr_error *er
     bool empty = false; /* [2^62, 2^62, 0] is empty, whatever stands before the 0 */
     for (int i = 0; i < rank; i++) {
         if (shape[i] < 0) {
-            return dr_fail(err, DR_INVALID_ARGUMENT,
-                           "shape[%d] is %" PRId64 ", expected 0 or more", i, shape[i]);
+            return dr_fail(err, DR_INVALID_ARGUMENT, "shape[%d] is %" PRId64 ", expected 0 or more",
+                           i, shape[i]);
         }
         empty = empty || shape[i] == 0;
     }
@@ -106,8 +106,8 @@ char *dr_shape_format(char *text, size_t text_bytes, int rank, const int64_t *sh
 {
     size_t used = (size_t)snprintf(text, text_bytes, "[");
     for (int i = 0; i < rank && used < text_bytes; i++) {
-        used += (size_t)snprintf(text + used, text_bytes - used, "%s%" PRId64, i ? ", " : "",
-                                 shape[i]);
+        used +=
+            (size_t)snprintf(text + used, text_bytes - used, "%s%" PRId64, i ? ", " : "", shape[i]);
     }
     if (used < text_bytes) {
         snprintf(text + used, text_bytes - used, "]");
@@ -235,13 +235,13 @@ static uint64_t u64_from_f32(float value)
     return value > 0 ? (uint64_t)nearbyintf(value) : 0;
 }
 
-#define TO_F32(tag, type, expression)                            \
-    case DR_##tag:                                               \
-        for (size_t i = 0; i < count; i++) {                     \
-            type value;                                          \
+#define TO_F32(tag, type, expression)                                \
+    case DR_##tag:                                                   \
+        for (size_t i = 0; i < count; i++) {                         \
+            type value;                                              \
             memcpy(&value, source + i * sizeof value, sizeof value); \
-            out[i] = (expression);                               \
-        }                                                        \
+            out[i] = (expression);                                   \
+        }                                                            \
         return;
 
 void dr_dtype_to_f32(float *out, dr_dtype dtype, const void *in, size_t count)
@@ -267,13 +267,13 @@ void dr_dtype_to_f32(float *out, dr_dtype dtype, const void *in, size_t count)
     DR_NEVER("a dtype outside the table");
 }
 
-#define FROM_F32(tag, type, expression)                           \
-    case DR_##tag:                                                \
-        for (size_t i = 0; i < count; i++) {                      \
-            float x = in[i];                                      \
-            type value = (type)(expression);                      \
+#define FROM_F32(tag, type, expression)                              \
+    case DR_##tag:                                                   \
+        for (size_t i = 0; i < count; i++) {                         \
+            float x = in[i];                                         \
+            type value = (type)(expression);                         \
             memcpy(target + i * sizeof value, &value, sizeof value); \
-        }                                                         \
+        }                                                            \
         return;
 
 void dr_dtype_from_f32(void *out, dr_dtype dtype, const float *in, size_t count)

@@ -14,26 +14,26 @@
 #include "models/base/error.h"
 
 /* name (as in safetensors), bytes an element, name in the Open Inference Protocol */
-#define DR_DTYPES(X)   \
-    X(F64, 8, "FP64")  \
-    X(F32, 4, "FP32")  \
-    X(F16, 2, "FP16")  \
-    X(BF16, 2, "BF16") \
-    X(I64, 8, "INT64") \
-    X(I32, 4, "INT32") \
-    X(I16, 2, "INT16") \
-    X(I8, 1, "INT8")   \
+#define DR_DTYPES(X)    \
+    X(F64, 8, "FP64")   \
+    X(F32, 4, "FP32")   \
+    X(F16, 2, "FP16")   \
+    X(BF16, 2, "BF16")  \
+    X(I64, 8, "INT64")  \
+    X(I32, 4, "INT32")  \
+    X(I16, 2, "INT16")  \
+    X(I8, 1, "INT8")    \
     X(U64, 8, "UINT64") \
     X(U32, 4, "UINT32") \
     X(U16, 2, "UINT16") \
-    X(U8, 1, "UINT8")  \
+    X(U8, 1, "UINT8")   \
     X(BOOL, 1, "BOOL")
 
 typedef enum {
 #define DR_DTYPE_ENUM(name, size, wire) DR_##name,
     DR_DTYPES(DR_DTYPE_ENUM)
 #undef DR_DTYPE_ENUM
-    DR_DTYPE_COUNT
+        DR_DTYPE_COUNT
 } dr_dtype;
 
 #define DR_RANK_MAX 8

@@ -35,8 +35,14 @@ typedef struct {
 
 static layer make_layer(size_t rows, size_t out, size_t in)
 {
-    layer l = {rows, out, in, random_floats(rows * in, 1), random_floats(out * in, 2),
-               random_floats(out, 3), random_floats(rows * out, 4), NULL};
+    layer l = {rows,
+               out,
+               in,
+               random_floats(rows * in, 1),
+               random_floats(out * in, 2),
+               random_floats(out, 3),
+               random_floats(rows * out, 4),
+               NULL};
     dr_error err;
     cr_assert(eq(int, dr_packed_create(&l.packed, l.W, out, in, &err), DR_OK), "%s", err.message);
     return l;
@@ -235,8 +241,8 @@ Test(gemm, the_packed_kernel_agrees_with_openblas)
         layer l = make_layer(SIZES[s].rows, SIZES[s].out, SIZES[s].in);
         float *blas = random_floats(l.rows * l.out, 5);
         dr_gemm_packed(l.y, l.out, l.x, l.in, l.rows, l.packed, NULL);
-        dr_gemm_blas(blas, l.x, l.W, &(dr_gemm_options){.m = l.rows, .n = l.out, .k = l.in,
-                                                        .transpose_b = true});
+        dr_gemm_blas(blas, l.x, l.W,
+                     &(dr_gemm_options){.m = l.rows, .n = l.out, .k = l.in, .transpose_b = true});
         check_near(l.y, blas, l.rows * l.out, "y");
         dr_mem_free(blas);
         free_layer(&l);
@@ -263,8 +269,9 @@ Test(gemm, openblas_gives_the_gradients_of_a_layer)
     }
     dr_gemm_blas(dx, l.y, l.W, &(dr_gemm_options){.m = ROWS, .n = IN, .k = OUT});
     check_near(dx, expected_dx, ROWS * IN, "dx");
-    dr_gemm_blas(dW, l.y, l.x, &(dr_gemm_options){.m = OUT, .n = IN, .k = ROWS,
-                                                  .transpose_a = true, .accumulate = true});
+    dr_gemm_blas(
+        dW, l.y, l.x,
+        &(dr_gemm_options){.m = OUT, .n = IN, .k = ROWS, .transpose_a = true, .accumulate = true});
     check_near(dW, expected_dW, OUT * IN, "dW");
     free_layer(&l);
 }

@@ -86,8 +86,7 @@ typedef struct {
 
 static const unary_row UNARY[] = {
 #define UNARY_ROW(name) {#name, offsetof(dr_kernels, name), name##_in_double},
-    DR_UNARY_KERNELS(UNARY_ROW)
-};
+    DR_UNARY_KERNELS(UNARY_ROW)};
 
 static unary_fn *unary_of(const dr_kernels *kernels, const unary_row *row)
 {
@@ -146,10 +145,11 @@ Test(kernels, element_wise_functions_are_right_to_a_few_units_in_the_last_place)
 }
 
 static const float EDGES[] = {
-    0.0f,      -0.0f,    INFINITY,  -INFINITY, NAN,     0x1p-149f, -0x1p-149f, 0x1p-126f,
-    -0x1p-126f, 1e-20f,  -1e-20f,   1e-8f,     -1e-8f,  1.0f,      -1.0f,      0x1.fffffep127f,
-    -0x1.fffffep127f, 88.72283f, 88.722840f, 89.0f, -87.33655f, -87.33654f, -103.97f, -104.0f,
-    -200.0f,   200.0f,   16777216.0f, 9.02f,   -9.02f,  20.0f,     -20.0f,     -17.5f,
+    0.0f,       -0.0f,           INFINITY,         -INFINITY, NAN,        0x1p-149f,   -0x1p-149f,
+    0x1p-126f,  -0x1p-126f,      1e-20f,           -1e-20f,   1e-8f,      -1e-8f,      1.0f,
+    -1.0f,      0x1.fffffep127f, -0x1.fffffep127f, 88.72283f, 88.722840f, 89.0f,       -87.33655f,
+    -87.33654f, -103.97f,        -104.0f,          -200.0f,   200.0f,     16777216.0f, 9.02f,
+    -9.02f,     20.0f,           -20.0f,           -17.5f,
 };
 
 /* Zero keeps its sign where the function has one, infinities go to the limits. */
@@ -165,8 +165,8 @@ Test(kernels, edges_agree_between_the_tables_to_the_sign_of_zero)
         }
         for (size_t i = 0; i < COUNT; i++) {
             float plain = y[0][i], fast = y[1][i];
-            bool same_kind = isnan(plain) == isnan(fast) && isinf(plain) == isinf(fast)
-                             && (isnan(plain) || signbit(plain) == signbit(fast));
+            bool same_kind = isnan(plain) == isnan(fast) && isinf(plain) == isinf(fast) &&
+                             (isnan(plain) || signbit(plain) == signbit(fast));
             cr_assert(same_kind, "%s(%a) is %a and %a", UNARY[f].name, (double)EDGES[i],
                       (double)plain, (double)fast);
         }
@@ -190,8 +190,8 @@ Test(kernels, an_element_does_not_depend_on_its_position_or_on_the_length)
                     part[n] = 12345.0f;
                     function(part, x + first, n);
                     cr_assert(memcmp(part, whole + first, n * sizeof(float)) == 0,
-                              "%s of %s, %zu elements from %zu on", UNARY[f].name,
-                              table[t]->name, n, first);
+                              "%s of %s, %zu elements from %zu on", UNARY[f].name, table[t]->name,
+                              n, first);
                     cr_assert(part[n] == 12345.0f, "%s wrote past the end", UNARY[f].name);
                 }
             }
@@ -217,12 +217,24 @@ Test(kernels, arithmetic_has_the_same_bits_in_every_table)
                 memcpy(y[t], c, sizeof c);
                 y[t][n] = 5.0f;
                 switch (op) {
-                case 0: table[t]->add(y[t], a, b, n); break;
-                case 1: table[t]->sub(y[t], a, b, n); break;
-                case 2: table[t]->mul(y[t], a, b, n); break;
-                case 3: table[t]->fma(y[t], a, b, c, n); break;
-                case 4: table[t]->scale(y[t], a, 0.3f, n); break;
-                default: table[t]->axpy(y[t], a, 0.3f, n); break;
+                case 0:
+                    table[t]->add(y[t], a, b, n);
+                    break;
+                case 1:
+                    table[t]->sub(y[t], a, b, n);
+                    break;
+                case 2:
+                    table[t]->mul(y[t], a, b, n);
+                    break;
+                case 3:
+                    table[t]->fma(y[t], a, b, c, n);
+                    break;
+                case 4:
+                    table[t]->scale(y[t], a, 0.3f, n);
+                    break;
+                default:
+                    table[t]->axpy(y[t], a, 0.3f, n);
+                    break;
                 }
                 cr_assert(eq(flt, y[t][n], 5.0f), "operation %d wrote past %zu", op, n);
             }
@@ -234,7 +246,8 @@ Test(kernels, arithmetic_has_the_same_bits_in_every_table)
                                : op == 3 ? (double)a[i] * b[i] + c[i]
                                : op == 4 ? (double)0.3f * a[i]
                                          : (double)0.3f * a[i] + c[i];
-                cr_assert(ulps(y[1][i], exact, 0.0) <= 0.5 + 1e-6, "operation %d, element %zu", op, i);
+                cr_assert(ulps(y[1][i], exact, 0.0) <= 0.5 + 1e-6, "operation %d, element %zu", op,
+                          i);
             }
         }
     }

@@ -38,8 +38,8 @@ static double sigmoid(double x)
     return 1.0 / (1.0 + exp(-x));
 }
 
-static const size_t WIDTHS[] = {1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 255, 256,
-                                260};
+static const size_t WIDTHS[] = {1,  2,  7,  8,  9,  15,  16,  17,  31,
+                                32, 33, 63, 64, 65, 127, 255, 256, 260};
 
 static float x[ROWS * 3 * COLS_MAX], y[ROWS * COLS_MAX], z[ROWS * COLS_MAX], alone[3 * COLS_MAX];
 static float weight[COLS_MAX], bias[COLS_MAX], h[ROWS * COLS_MAX];

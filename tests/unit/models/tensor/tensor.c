@@ -1,3 +1,4 @@
+/* Types of elements: names, checked shapes, and conversion to and from float32. */
 #include "models/tensor/tensor.h"
 
 #include <criterion/criterion.h>
@@ -41,7 +42,8 @@ Test(tensor, counts_the_elements_of_a_shape)
     cr_assert(eq(sz, count, 24));
     cr_assert(eq(int, dr_shape_count(&count, 2, (int64_t[]){0, 7}, NULL), DR_OK));
     cr_assert(eq(sz, count, 0));
-    cr_assert(eq(int, dr_shape_count(&count, 3, (int64_t[]){INT64_MAX, INT64_MAX, 0}, NULL), DR_OK));
+    cr_assert(
+        eq(int, dr_shape_count(&count, 3, (int64_t[]){INT64_MAX, INT64_MAX, 0}, NULL), DR_OK));
     cr_assert(eq(sz, count, 0));
     cr_assert(eq(int, dr_shape_count(&count, 1, (int64_t[]){INT64_MAX / 8}, NULL), DR_OK));
 }
@@ -170,8 +172,8 @@ Test(tensor, integers_round_to_even_and_saturate_and_nan_is_zero)
     const uint32_t u32[8] = {0, 2, 0, 300, 0, UINT32_MAX, 0, 0};
     const uint8_t truth[8] = {1, 1, 1, 1, 1, 1, 1, 1};
     unsigned char out[64];
-#define EXPECT(type, expected)                                  \
-    dr_dtype_from_f32(out, type, in, 8);                        \
+#define EXPECT(type, expected)           \
+    dr_dtype_from_f32(out, type, in, 8); \
     cr_assert(memcmp(out, expected, sizeof(expected)) == 0, #type)
     EXPECT(DR_I8, i8);
     EXPECT(DR_U8, u8);
