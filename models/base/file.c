@@ -227,7 +227,7 @@ dr_code dr_file_write_new(const char *path, const void *bytes, size_t length, dr
 
 /* ---- reading ---- */
 
-static dr_code open_regular(int *out, size_t *length, const char *path, dr_error *err)
+dr_code dr_file_open(int *out, size_t *length, const char *path, dr_error *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat info;
@@ -251,7 +251,7 @@ dr_code dr_file_read(dr_buf *out, const char *path, dr_error *err)
 {
     int fd;
     size_t length;
-    dr_code code = open_regular(&fd, &length, path, err);
+    dr_code code = dr_file_open(&fd, &length, path, err);
     if (code != DR_OK) {
         return code;
     }
@@ -275,7 +275,7 @@ dr_code dr_file_map_open(dr_file_map *out, const char *path, size_t max_bytes, d
 {
     int fd;
     size_t length;
-    dr_code code = open_regular(&fd, &length, path, err);
+    dr_code code = dr_file_open(&fd, &length, path, err);
     if (code != DR_OK) {
         return code;
     }

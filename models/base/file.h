@@ -46,6 +46,8 @@ DR_CHECKED dr_code dr_file_write_new(const char *path, const void *bytes, size_t
 
 /* ---- reading ---- */
 
+/* A regular file for reading, and its size now. INVALID_ARGUMENT: a folder, a pipe, a device. */
+DR_CHECKED dr_code dr_file_open(int *out, size_t *length, const char *path, dr_error *err);
 /* Appends the whole file to `out`, whose maximum is the limit. */
 DR_CHECKED dr_code dr_file_read(dr_buf *out, const char *path, dr_error *err);
 

@@ -11,15 +11,19 @@
 #include "models/base/check.h"
 #include "models/base/file.h"
 #include "models/base/mem.h"
+#include "models/base/text.h"
 
 enum { PATH_BYTES = 4096 };
 
 struct dr_checkpoint {
     atomic_uint references;
     dr_manifest *manifest;
-    dr_safetensors *files[DR_CHECKPOINT_FILES]; /* probe, starts, weights; others NULL */
-    char *card;                                 /* owned, or NULL */
-    uint64_t bytes;
+    dr_safetensors *files[DR_CHECKPOINT_FILES];    /* probe, starts, weights; others NULL */
+    char *card;                                    /* owned, or NULL */
+    char *manifest_text;                           /* owned */
+    char sums[DR_CHECKPOINT_FILES][DR_DIGEST_HEX]; /* "" where there is no such file */
+    uint64_t sizes[DR_CHECKPOINT_FILES];
+    uint64_t bytes; /* all of them */
     char digest[DR_DIGEST_HEX];
 };
 
@@ -88,7 +92,7 @@ static dr_code check_names(reader *r, dr_error *err)
 static dr_code add_to_digest(reader *r, dr_checkpoint *c, int file, const void *bytes,
                              size_t length, dr_error *err)
 {
-    char sum[DR_DIGEST_HEX], size[24];
+    char size[24], *sum = c->sums[file];
     dr_code code = dr_digest_of(sum, bytes, length, err);
     if (code == DR_OK) {
         const char *name = dr_checkpoint_files[file].name;
@@ -97,9 +101,26 @@ static dr_code add_to_digest(reader *r, dr_checkpoint *c, int file, const void *
         dr_digest_update(r->whole, size, (size_t)digits + 1);
         dr_digest_update(r->whole, sum, strlen(sum));
         dr_digest_update(r->whole, "\n", 1);
+        c->sizes[file] = length;
         c->bytes += length;
     }
     return code;
+}
+
+/* A copy that ends in NUL. */
+static dr_code keep_text(char **out, const dr_buf *text, const char *name, dr_error *err)
+{
+    if (!dr_text_is_utf8((const char *)text->bytes, text->length)) {
+        return dr_fail(err, DR_INVALID_ARGUMENT, "%s is not UTF-8 text", name);
+    }
+    *out = dr_mem_zalloc(1, text->length + 1);
+    if (!*out) {
+        return dr_mem_fail(err, name);
+    }
+    if (text->length) {
+        memcpy(*out, text->bytes, text->length);
+    }
+    return DR_OK;
 }
 
 static dr_code read_text(reader *r, dr_checkpoint *c, int file, const char *path, dr_error *err)
@@ -112,13 +133,10 @@ static dr_code read_text(reader *r, dr_checkpoint *c, int file, const char *path
     }
     if (code == DR_OK && file == DR_CHECKPOINT_MANIFEST) {
         code = dr_manifest_parse(&c->manifest, (const char *)text.bytes, text.length, err);
-    } else if (code == DR_OK) {
-        c->card = dr_mem_zalloc(1, text.length + 1);
-        if (!c->card) {
-            code = dr_mem_fail(err, "card.md");
-        } else if (text.length) {
-            memcpy(c->card, text.bytes, text.length);
-        }
+    }
+    if (code == DR_OK) {
+        code = keep_text(file == DR_CHECKPOINT_MANIFEST ? &c->manifest_text : &c->card, &text,
+                         dr_checkpoint_files[file].name, err);
     }
     dr_buf_deinit(&text);
     return code;
@@ -202,6 +220,7 @@ void dr_checkpoint_release(dr_checkpoint *checkpoint)
     }
     dr_manifest_destroy(checkpoint->manifest);
     dr_mem_free(checkpoint->card);
+    dr_mem_free(checkpoint->manifest_text);
     dr_mem_free(checkpoint);
 }
 
@@ -228,6 +247,18 @@ const dr_safetensors *dr_checkpoint_starts(const dr_checkpoint *checkpoint)
 const char *dr_checkpoint_card(const dr_checkpoint *checkpoint)
 {
     return checkpoint->card;
+}
+
+const char *dr_checkpoint_manifest_text(const dr_checkpoint *checkpoint)
+{
+    return checkpoint->manifest_text;
+}
+
+const char *dr_checkpoint_file_digest(const dr_checkpoint *checkpoint, dr_checkpoint_file file,
+                                      uint64_t *bytes)
+{
+    *bytes = checkpoint->sizes[file];
+    return checkpoint->sums[file][0] ? checkpoint->sums[file] : NULL;
 }
 
 const char *dr_checkpoint_digest(const dr_checkpoint *checkpoint)

@@ -57,8 +57,12 @@ const dr_safetensors *dr_checkpoint_weights(const dr_checkpoint *checkpoint);
 const dr_safetensors *dr_checkpoint_probe(const dr_checkpoint *checkpoint);  /* or NULL */
 const dr_safetensors *dr_checkpoint_starts(const dr_checkpoint *checkpoint); /* or NULL */
 const char *dr_checkpoint_card(const dr_checkpoint *checkpoint);             /* or NULL */
-const char *dr_checkpoint_digest(const dr_checkpoint *checkpoint);           /* 64 hex digits */
-uint64_t dr_checkpoint_bytes(const dr_checkpoint *checkpoint); /* all files together */
+const char *dr_checkpoint_manifest_text(const dr_checkpoint *checkpoint);    /* as in the file */
+/* SHA-256 of one file in hex, and its size; NULL where the checkpoint has no such file. */
+const char *dr_checkpoint_file_digest(const dr_checkpoint *checkpoint, dr_checkpoint_file file,
+                                      uint64_t *bytes);
+const char *dr_checkpoint_digest(const dr_checkpoint *checkpoint); /* 64 hex digits */
+uint64_t dr_checkpoint_bytes(const dr_checkpoint *checkpoint);     /* all files together */
 
 /* What a new folder is to hold. Borrowed for the call. */
 typedef struct {
