@@ -41,4 +41,9 @@ const dr_param *dr_params_get(const dr_params *params, int index);
 DR_CHECKED dr_code dr_params_get_packed(const dr_packed **out, dr_params *params, int index,
                                         dr_error *err);
 
+/* Packs the current values again, in place, wherever a packed copy exists: what learning calls
+ * before graphs compiled for serving run on weights that it has changed. No graph that
+ * reads `params` may run meanwhile. */
+void dr_params_repack(dr_params *params);
+
 #endif
