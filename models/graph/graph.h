@@ -11,6 +11,9 @@
  * node has `rows * repeat` rows: `rows` is the argument of dr_compiled_run, `repeat` belongs to the
  * node (1 except in learning graphs, where a sequence of T steps of `rows` episodes is one
  * node of repeat T, time-major: row index = t * rows + episode).
+ * Params, what is computed from params alone, and means have ONE row a run (repeat 0), whatever
+ * `rows` is: operations combine them with each other; dr_broadcast spreads them over rows, and
+ * the second operand of dr_add, dr_sub, dr_mul may be one.
  * Everything is float32, contiguous, row-major.
  *
  * A row's results depend on that row's inputs alone, to the bit: whatever the number of
@@ -97,7 +100,7 @@ dr_node dr_symlog(dr_graph *g, dr_node x); /* sign(x) log(1 + |x|) */
 dr_node dr_symexp(dr_graph *g, dr_node x); /* sign(x) (exp|x| - 1) */
 dr_node dr_clamp(dr_graph *g, dr_node x, float low, float high);
 
-/* Equal shapes and repeats; y may be a param [n], which then serves every row. */
+/* Equal shapes and repeats; y may have one row a run (a param), which then serves every row. */
 dr_node dr_add(dr_graph *g, dr_node x, dr_node y);
 dr_node dr_sub(dr_graph *g, dr_node x, dr_node y);
 dr_node dr_mul(dr_graph *g, dr_node x, dr_node y);
@@ -109,12 +112,12 @@ dr_node dr_concat(dr_graph *g, const dr_node *nodes, int count);
 /* Columns first .. first + width of a flat row. */
 dr_node dr_slice(dr_graph *g, dr_node x, int first, int width);
 dr_node dr_reshape(dr_graph *g, dr_node x, dr_shape shape);
-/* A param [n] as a node of equal rows. */
+/* What has one row a run as a node of equal rows. */
 dr_node dr_broadcast(dr_graph *g, dr_node param);
 /* Time-major joining and cutting of rows, for learning graphs. */
 dr_node dr_stack_rows(dr_graph *g, const dr_node *nodes, int count);
 dr_node dr_slice_rows(dr_graph *g, dr_node x, int first_repeat, int repeat);
-/* mask [] of 0 or 1: row by row, mask ? a : b. */
+/* mask [] of 0 or 1: row by row, mask ? a : b; the one not taken is not looked at. */
 dr_node dr_where_row(dr_graph *g, dr_node mask, dr_node a, dr_node b);
 /* The same value; no gradient flows back. */
 dr_node dr_stop_gradient(dr_graph *g, dr_node x);
@@ -146,7 +149,8 @@ dr_node dr_squared_error(dr_graph *g, dr_node x, dr_node y);
 dr_node dr_categorical_kl(dr_graph *g, dr_node log_p, dr_node log_q);
 /* max(x, low), with no gradient where low wins: free nats. */
 dr_node dr_max_const(dr_graph *g, dr_node x, float low);
-/* Mean over all rows and elements, one number a RUN: the only operation that mixes rows. */
+/* Mean over all rows and elements, one number a RUN (0 where there are no rows): the only
+ * operation that mixes rows. */
 dr_node dr_mean(dr_graph *g, dr_node x);
 
 /* ---- compiling ---- */

@@ -104,7 +104,7 @@ static dr_code grow(dr_params *params, dr_error *err)
 static dr_code add(dr_params *params, const char *name, float *values, int rank,
                    const int64_t *shape, dr_error *err)
 {
-    int64_t count;
+    int64_t count = 0;
     dr_code code = check_new(params, name, rank, shape, &count, err);
     if (code == DR_OK) {
         code = grow(params, err);

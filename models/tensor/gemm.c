@@ -59,6 +59,11 @@ dr_code dr_packed_create(dr_packed **out, const float *W, size_t out_features, s
     return DR_OK;
 }
 
+void dr_packed_set(dr_packed *packed, const float *W)
+{
+    fill_panels(packed->panels, W, packed->out_features, packed->in_features);
+}
+
 void dr_packed_destroy(dr_packed *packed)
 {
     if (packed) {

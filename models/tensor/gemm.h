@@ -18,7 +18,8 @@
 #include "models/base/error.h"
 #include "models/tensor/kernels.h"
 
-/* Weights in panels of DR_PANEL_WIDTH outputs. Read-only once made: shared by all threads. */
+/* Weights in panels of DR_PANEL_WIDTH outputs. Only dr_packed_set() changes them: otherwise shared
+ * by all threads. */
 typedef struct dr_packed dr_packed;
 
 /* Packs W [out_features, in_features], row-major, which is copied.
@@ -26,6 +27,8 @@ typedef struct dr_packed dr_packed;
  *   DR_RESOURCE_EXHAUSTED  no memory */
 DR_CHECKED dr_code dr_packed_create(dr_packed **out, const float *W, size_t out_features,
                                     size_t in_features, dr_error *err);
+/* Packs other values of the same shape into the same memory, while nobody reads it. */
+void dr_packed_set(dr_packed *packed, const float *W);
 void dr_packed_destroy(dr_packed *packed);
 size_t dr_packed_bytes(const dr_packed *packed);
 size_t dr_packed_out_features(const dr_packed *packed);
