@@ -89,10 +89,17 @@ typedef struct dr_model dr_model;
  *   UNIMPLEMENTED  a family this build does not know (the message lists those it does)
  * Keeps a reference to `checkpoint`. Reference-counted, read-only, any thread. */
 DR_CHECKED dr_code dr_model_open(dr_model **out, dr_checkpoint *checkpoint, dr_error *err);
+/* The same over weights in memory: for a learner that plans with what it has learned so far.
+ * Keeps a reference to `params`, which must not change any more (they are packed); borrows
+ * `manifest` for its life. */
+DR_CHECKED dr_code dr_model_create(dr_model **out, const dr_manifest *manifest, dr_params *params,
+                                   dr_error *err);
 void dr_model_retain(dr_model *model);
-void dr_model_release(dr_model *model);
+void dr_model_release(dr_model *model); /* NULL is fine */
 
+/* NULL for a model made by dr_model_create(). */
 dr_checkpoint *dr_model_get_checkpoint(const dr_model *model);
+const dr_manifest *dr_model_get_manifest(const dr_model *model);
 const dr_model_shape *dr_model_get_shape(const dr_model *model);
 const dr_graph *dr_model_get_graph(const dr_model *model, dr_verb verb);
 dr_params *dr_model_get_params(const dr_model *model);
@@ -107,6 +114,22 @@ bool dr_model_has_output(const dr_model *model, dr_verb verb, const char *output
 DR_CHECKED dr_code dr_model_compile(dr_compiled **out, const dr_model *model, dr_verb verb,
                                     int rows_max, const char *const *outputs, int output_count,
                                     dr_error *err);
+
+/* ---- probe: a few steps that a checkpoint carries, with what they gave at export (README.md) ---- */
+
+typedef struct dr_probe dr_probe;
+
+/* Makes inputs from `seed`, computes every output of the model at the mode of every sampling
+ * site, and keeps both. The writer is borrowed until destroy: for dr_checkpoint_write(). */
+DR_CHECKED dr_code dr_probe_create(dr_probe **out, const dr_model *model, uint64_t seed,
+                                   dr_error *err);
+const dr_safetensors_writer *dr_probe_get_writer(const dr_probe *probe);
+void dr_probe_destroy(dr_probe *probe); /* NULL is fine */
+/* Computes a probe's inputs again and compares; what dr_model_open() does. */
+DR_CHECKED dr_code dr_probe_check(const dr_safetensors *probe, const dr_model *model,
+                                  dr_error *err);
+
+/* ---- states ---- */
 
 /* Copies between a table of latent states [rows, state_width] and rows first_row .. of a compiled
  * graph's state.* inputs (put) or outputs (get). */

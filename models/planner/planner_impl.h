@@ -1,0 +1,71 @@
+/* planner_impl.h: between the search (which sequences to try) and the rollout (what each is worth).
+ *
+ * A search knows nothing of models: it draws action sequences, has them scored, and draws
+ * better ones. So each search is tested on functions whose optimum is known.
+ */
+#ifndef DR_PLANNER_PLANNER_IMPL_H
+#define DR_PLANNER_PLANNER_IMPL_H
+#include "models/planner/planner.h"
+
+/* Noise of a plan: seeds derived from the row's key, one a purpose. */
+enum { DR_PLAN_SITE_LATENTS = 0x8000, DR_PLAN_SITE_ACTIONS, DR_PLAN_SITE_EXPLORATION };
+
+/* Everything a search needs. Arrays are made by dr__search_create and freed with it. */
+typedef struct dr_search {
+    dr_plan_settings settings;
+    int width;     /* floats of one action */
+    int sequence;  /* floats of one candidate: horizon * width */
+    float *low;    /* [width], -inf where unbounded */
+    float *high;   /* [width] */
+    float *centre; /* [width]: where a cold search starts */
+    float *half;   /* [width]: half the range; 1 where unbounded */
+    float *mean;   /* [horizon, width] */
+    float *std;    /* [horizon, width] */
+    float *candidates; /* [candidates, horizon, width] */
+    float *returns;    /* [candidates] */
+    int32_t *order;    /* [elites]: the best candidates, best first */
+    float *action;     /* [width] */
+    uint64_t action_seed, exploration_seed;
+    float predicted_return;
+
+    /* Fills returns[candidates] for candidates; `iteration` tells noise apart. */
+    dr_code (*score)(void *ud, struct dr_search *search, int iteration, dr_error *err);
+    void *ud;
+} dr_search;
+
+DR_CHECKED dr_code dr__search_create(dr_search **out, const dr_plan_settings *settings,
+                                     const dr_space_leaf *actions, dr_error *err);
+void dr__search_destroy(dr_search *search); /* NULL is fine */
+
+/* Sets mean to the centre, every std to its initial value. */
+void dr__search_start(dr_search *search, const dr_noise_key *key, const float *warm_mean);
+/* Element by element into the action space. */
+void dr__search_clip(const dr_search *search, float *actions, int count);
+/* The best `settings.elites` candidates into `order`, equal returns by index; those that are
+ * not finite never. Returns how many there are; FAILED_PRECONDITION through err where none. */
+DR_CHECKED dr_code dr__search_select(int *count, dr_search *search, dr_error *err);
+/* action = the mean's first step with exploration noise, inside the space. */
+void dr__search_finish(dr_search *search);
+
+/* One search each: from mean and std to mean, predicted_return and action. */
+DR_CHECKED dr_code dr__search_cem(dr_search *search, dr_error *err);
+DR_CHECKED dr_code dr__search_random_shooting(dr_search *search, dr_error *err);
+
+/* Sequences scored by a model. */
+typedef struct dr_rollout dr_rollout;
+/* rows: how many candidates are advanced together; 0 = what suits the cache. */
+DR_CHECKED dr_code dr__rollout_create(dr_rollout **out, dr_model *model,
+                                      const dr_plan_settings *settings, int rows, dr_error *err);
+void dr__rollout_destroy(dr_rollout *rollout); /* NULL is fine */
+/* Where the next scores start from; all borrowed until the plan is done. */
+void dr__rollout_start(dr_rollout *rollout, const float *state, const dr_noise_key *key,
+                       const atomic_bool *stop);
+/* A dr_search's score function; ud is the rollout. CANCELLED once *stop. */
+dr_code dr__rollout_score(void *ud, dr_search *search, int iteration, dr_error *err);
+int64_t dr__rollout_model_steps(const dr_rollout *rollout); /* rows advanced since start */
+
+/* dr_planner_create with a rollout of `rows`; results do not depend on it. */
+DR_CHECKED dr_code dr__planner_create(dr_planner **out, dr_model *model,
+                                      const dr_plan_settings *settings, int rows, dr_error *err);
+
+#endif

@@ -1,0 +1,46 @@
+/* random_shooting.c: many random sequences, the best one wins.
+ *
+ * Elements are uniform over the action space, normal with initial_std where it has no bounds.
+ * Candidate 0 is the warm start, or the centre of the space: a plan that was good is only left
+ * for a better one. Iterations and elites mean nothing here.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "models/planner/planner_impl.h"
+
+static void draw(dr_search *s)
+{
+    memcpy(s->candidates, s->mean, (size_t)s->sequence * sizeof *s->candidates);
+    for (int c = 1; c < s->settings.candidates; c++) {
+        const dr_noise_key key = {.seed = s->action_seed, .row = (uint32_t)c};
+        float *candidate = s->candidates + (size_t)c * s->sequence;
+        float *normals = s->std; /* [horizon, width], of no other use in this search */
+        dr_noise_uniform(candidate, (size_t)s->sequence, &key, 0);
+        dr_noise_normal(normals, (size_t)s->sequence, &key, 1);
+        for (int i = 0; i < s->sequence; i++) {
+            int a = i % s->width;
+            if (isfinite(s->low[a]) && isfinite(s->high[a]))
+                candidate[i] = s->centre[a] + s->half[a] * (2.0f * candidate[i] - 1.0f);
+            else
+                candidate[i] = s->settings.initial_std * normals[i];
+        }
+        dr__search_clip(s, candidate, s->settings.horizon);
+    }
+}
+
+dr_code dr__search_random_shooting(dr_search *s, dr_error *err)
+{
+    int elites;
+    draw(s);
+    dr_code code = s->score(s->ud, s, 0, err);
+    if (code == DR_OK)
+        code = dr__search_select(&elites, s, err);
+    if (code != DR_OK)
+        return code;
+    memcpy(s->mean, s->candidates + (size_t)s->order[0] * s->sequence,
+           (size_t)s->sequence * sizeof *s->mean);
+    s->predicted_return = s->returns[s->order[0]];
+    dr__search_finish(s);
+    return DR_OK;
+}
