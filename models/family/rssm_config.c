@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "models/base/check.h"
 #include "models/family/rssm.h"
 
 enum {

@@ -123,12 +123,12 @@ void dr__rollout_start(dr_rollout *r, const float *state, const dr_noise_key *ke
     r->model_steps = 0;
 }
 
-static void add_rewards(dr_rollout *r, const stage *stage, int rows, bool last)
+static void add_rewards(dr_rollout *r, const stage *at, int rows, bool last)
 {
-    const float *reward = dr_compiled_output(stage->compiled, stage->reward);
-    const float *cont = stage->cont < 0 ? NULL : dr_compiled_output(stage->compiled, stage->cont);
+    const float *reward = dr_compiled_output(at->compiled, at->reward);
+    const float *cont = at->cont < 0 ? NULL : dr_compiled_output(at->compiled, at->cont);
     const float *value =
-        last && stage->value >= 0 ? dr_compiled_output(stage->compiled, stage->value) : NULL;
+        last && at->value >= 0 ? dr_compiled_output(at->compiled, at->value) : NULL;
     for (int row = 0; row < rows; row++) {
         r->sums[row] += r->weights[row] * reward[row];
         r->weights[row] *= r->settings.discount * (cont ? cont[row] : 1.0);
@@ -142,8 +142,8 @@ static void advance(dr_rollout *r, const dr_search *search, int iteration, int f
                     int k)
 {
     bool last = k == r->settings.horizon - 1;
-    stage *stage = last ? &r->last : &r->step;
-    float *actions = dr_compiled_input(stage->compiled, stage->action);
+    stage *at = last ? &r->last : &r->step;
+    float *actions = dr_compiled_input(at->compiled, at->action);
     for (int row = 0; row < rows; row++) {
         memcpy(actions + (size_t)row * r->action_width,
                search->candidates + (size_t)(first + row) * search->sequence +
@@ -156,11 +156,11 @@ static void advance(dr_rollout *r, const dr_search *search, int iteration, int f
             .mode = r->mode,
         };
     }
-    dr_model_put_state(r->model, stage->compiled, 0, rows, r->states);
-    dr_compiled_run(stage->compiled, rows, r->keys);
+    dr_model_put_state(r->model, at->compiled, 0, rows, r->states);
+    dr_compiled_run(at->compiled, rows, r->keys);
     if (!last)
-        dr_model_get_state(r->model, stage->compiled, 0, rows, r->states);
-    add_rewards(r, stage, rows, last);
+        dr_model_get_state(r->model, at->compiled, 0, rows, r->states);
+    add_rewards(r, at, rows, last);
     r->model_steps += rows;
 }
 
