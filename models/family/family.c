@@ -29,7 +29,10 @@ const dr_family *dr_family_find(const char *name)
     return NULL;
 }
 
-const char *dr_family_names(void) { return names; }
+const char *dr_family_names(void)
+{
+    return names;
+}
 
 static dr_code add_verb_params(dr_params *params, const dr_graph *graph, dr_error *err)
 {

@@ -31,17 +31,17 @@
 #include "models/format/checkpoint.h"
 #include "models/graph/graph.h"
 
-#define DR_VERBS(X)        \
-    X(INITIAL, "initial")  \
-    X(ENCODE, "encode")    \
-    X(OBSERVE, "observe")  \
-    X(STEP, "step")        \
+#define DR_VERBS(X)       \
+    X(INITIAL, "initial") \
+    X(ENCODE, "encode")   \
+    X(OBSERVE, "observe") \
+    X(STEP, "step")       \
     X(READ, "read")
 typedef enum {
 #define DR_VERB_ENUM(name, text) DR_VERB_##name,
     DR_VERBS(DR_VERB_ENUM)
 #undef DR_VERB_ENUM
-    DR_VERB_COUNT
+        DR_VERB_COUNT
 } dr_verb;
 const char *dr_verb_name(dr_verb verb);
 
@@ -135,7 +135,7 @@ DR_CHECKED dr_code dr_probe_check(const dr_safetensors *probe, const dr_model *m
  * graph's state.* inputs (put) or outputs (get). */
 void dr_model_put_state(const dr_model *model, dr_compiled *compiled, int first_row, int rows,
                         const float *states);
-void dr_model_get_state(const dr_model *model, const dr_compiled *compiled, int first_row,
-                        int rows, float *states);
+void dr_model_get_state(const dr_model *model, const dr_compiled *compiled, int first_row, int rows,
+                        float *states);
 
 #endif

@@ -104,8 +104,8 @@ static dr_code borrow_weights(dr_params *params, const dr_safetensors *file, dr_
                                  "weights: %s has rank %d and %zu bytes, expected rank 0 to 4 and "
                                  "at least one element",
                                  name, tensor->rank, tensor->bytes);
-        dr_code code = dr_params_borrow(params, name, tensor->data, tensor->rank, tensor->shape,
-                                        err);
+        dr_code code =
+            dr_params_borrow(params, name, tensor->data, tensor->rank, tensor->shape, err);
         if (code != DR_OK)
             return code;
     }
@@ -192,7 +192,10 @@ dr_code dr_model_create(dr_model **out, const dr_manifest *manifest, dr_params *
     return create(out, manifest, params, err);
 }
 
-void dr_model_retain(dr_model *model) { atomic_fetch_add(&model->references, 1); }
+void dr_model_retain(dr_model *model)
+{
+    atomic_fetch_add(&model->references, 1);
+}
 
 void dr_model_release(dr_model *model)
 {
@@ -208,11 +211,20 @@ void dr_model_release(dr_model *model)
 
 /* ---- looking ---- */
 
-dr_checkpoint *dr_model_get_checkpoint(const dr_model *model) { return model->checkpoint; }
+dr_checkpoint *dr_model_get_checkpoint(const dr_model *model)
+{
+    return model->checkpoint;
+}
 
-const dr_manifest *dr_model_get_manifest(const dr_model *model) { return model->manifest; }
+const dr_manifest *dr_model_get_manifest(const dr_model *model)
+{
+    return model->manifest;
+}
 
-const dr_model_shape *dr_model_get_shape(const dr_model *model) { return &model->shape; }
+const dr_model_shape *dr_model_get_shape(const dr_model *model)
+{
+    return &model->shape;
+}
 
 const dr_graph *dr_model_get_graph(const dr_model *model, dr_verb verb)
 {
@@ -220,11 +232,20 @@ const dr_graph *dr_model_get_graph(const dr_model *model, dr_verb verb)
     return model->graphs[verb];
 }
 
-dr_params *dr_model_get_params(const dr_model *model) { return model->params; }
+dr_params *dr_model_get_params(const dr_model *model)
+{
+    return model->params;
+}
 
-int64_t dr_model_param_count(const dr_model *model) { return model->param_count; }
+int64_t dr_model_param_count(const dr_model *model)
+{
+    return model->param_count;
+}
 
-int dr_model_state_width(const dr_model *model) { return model->state_width; }
+int dr_model_state_width(const dr_model *model)
+{
+    return model->state_width;
+}
 
 bool dr_model_has_output(const dr_model *model, dr_verb verb, const char *output)
 {
@@ -236,8 +257,8 @@ dr_code dr_model_compile(dr_compiled **out, const dr_model *model, dr_verb verb,
 {
     const dr_compile_options options = {
         .rows_max = rows_max, .outputs = outputs, .output_count = output_count};
-    dr_code code = dr_graph_compile(out, dr_model_get_graph(model, verb), model->params, &options,
-                                    err);
+    dr_code code =
+        dr_graph_compile(out, dr_model_get_graph(model, verb), model->params, &options, err);
     if (code != DR_OK)
         dr_error_prefix(err, "%s", dr_verb_name(verb));
     return code;
@@ -290,8 +311,9 @@ void dr_model_get_state(const dr_model *model, const dr_compiled *compiled, int 
         int width = (int)dr_shape_width(model->shape.parts[i].shape);
         int output = dr_compiled_find_output(compiled, part_name(name, &model->shape.parts[i]));
         DR_ASSERT(output >= 0); /* compile with every state.* output, or with all */
-        get_columns(states + column, dr_compiled_output(compiled, output) + (size_t)first_row * width,
-                    rows, model->state_width, width);
+        get_columns(states + column,
+                    dr_compiled_output(compiled, output) + (size_t)first_row * width, rows,
+                    model->state_width, width);
         column += width;
     }
 }

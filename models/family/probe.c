@@ -61,7 +61,10 @@ static dr_code visit_inputs(walk *w, dr_verb verb, int step, int steps, dr_error
         const char *name = dr_compiled_input_name(compiled, i);
         if (dr_compiled_input_is_noise(compiled, i) || strncmp(name, "state.", 6) == 0)
             continue;
-        visit v = {.input = true, .step = step, .steps = steps, .rows = w->rows,
+        visit v = {.input = true,
+                   .step = step,
+                   .steps = steps,
+                   .rows = w->rows,
                    .shape = dr_compiled_input_shape(compiled, i),
                    .values = dr_compiled_input(compiled, i)};
         snprintf(v.name, sizeof v.name, "%s.in.%s", label, name);
@@ -76,7 +79,9 @@ static dr_code visit_outputs(walk *w, dr_verb verb, int step, int steps, dr_erro
 {
     dr_compiled *compiled = w->compiled[verb];
     for (int i = 0; i < dr_compiled_output_count(compiled); i++) {
-        visit v = {.step = step, .steps = steps, .rows = w->rows,
+        visit v = {.step = step,
+                   .steps = steps,
+                   .rows = w->rows,
                    .shape = dr_compiled_output_shape(compiled, i),
                    .values = (float *)dr_compiled_output(compiled, i)};
         snprintf(v.name, sizeof v.name, "%s.out.%s", dr_verb_name(verb),
@@ -129,15 +134,15 @@ static void deinit_walk(walk *w)
 
 static dr_code init_walk(walk *w, dr_error *err)
 {
-    w->states = dr_mem_zalloc((size_t)w->rows * (size_t)dr_model_state_width(w->model),
-                              sizeof *w->states);
+    w->states =
+        dr_mem_zalloc((size_t)w->rows * (size_t)dr_model_state_width(w->model), sizeof *w->states);
     if (!w->states)
         return dr_mem_fail(err, "the states of a probe");
     for (int verb = 0; verb < DR_VERB_COUNT; verb++) {
         if (dr_graph_output_count(dr_model_get_graph(w->model, (dr_verb)verb)) == 0)
             continue;
-        dr_code code = dr_model_compile(&w->compiled[verb], w->model, (dr_verb)verb, w->rows, NULL,
-                                        0, err);
+        dr_code code =
+            dr_model_compile(&w->compiled[verb], w->model, (dr_verb)verb, w->rows, NULL, 0, err);
         if (code != DR_OK) {
             deinit_walk(w);
             return code;
@@ -252,8 +257,8 @@ dr_code dr_probe_create(dr_probe **out, const dr_model *model, uint64_t seed, dr
         return dr_mem_fail(err, "a probe");
     probe->seed = seed;
     dr_arena_init(&probe->arena, PROBE_BYTES_MAX);
-    probe->walk = (walk){
-        .model = model, .rows = ROWS, .observes = STEPS, .steps = STEPS, .visit = record};
+    probe->walk =
+        (walk){.model = model, .rows = ROWS, .observes = STEPS, .steps = STEPS, .visit = record};
     dr_code code = dr_safetensors_writer_create(&probe->writer, err);
     if (code == DR_OK)
         code = init_walk(&probe->walk, err);
@@ -269,7 +274,10 @@ dr_code dr_probe_create(dr_probe **out, const dr_model *model, uint64_t seed, dr
     return DR_OK;
 }
 
-const dr_safetensors_writer *dr_probe_get_writer(const dr_probe *probe) { return probe->writer; }
+const dr_safetensors_writer *dr_probe_get_writer(const dr_probe *probe)
+{
+    return probe->writer;
+}
 
 void dr_probe_destroy(dr_probe *probe)
 {

@@ -83,7 +83,8 @@ static dr_node map_action(dr_graph *g, const dr_rssm_config *c, dr_node action, 
                            ? action
                            : dr_slice(g, action, first, limit - first);
         if (!same && to_own)
-            part = dr_affine(g, part, (float)(2 / (high - low)), (float)-((high + low) / (high - low)));
+            part = dr_affine(g, part, (float)(2 / (high - low)),
+                             (float)-((high + low) / (high - low)));
         else if (!same)
             part = dr_affine(g, part, (float)((high - low) / 2), (float)((high + low) / 2));
         identity = identity && same;
@@ -221,10 +222,10 @@ dr_rssm_normal dr_rssm_actor(dr_graph *g, const dr_rssm_config *c, dr_node featu
 {
     dr_node x = mlp(g, feature, "actor", c->actor);
     dr_node mean = dr_tanh(g, linear(g, x, "actor.mean", c->action_width, true));
-    dr_node s = dr_affine(g, linear(g, x, "actor.std", c->action_width, true), 1.0f,
-                          ACTOR_STD_SHIFT);
-    dr_node std = dr_affine(g, dr_sigmoid(g, s), c->actor_max_std - c->actor_min_std,
-                            c->actor_min_std);
+    dr_node s =
+        dr_affine(g, linear(g, x, "actor.std", c->action_width, true), 1.0f, ACTOR_STD_SHIFT);
+    dr_node std =
+        dr_affine(g, dr_sigmoid(g, s), c->actor_max_std - c->actor_min_std, c->actor_min_std);
     return (dr_rssm_normal){mean, std};
 }
 
@@ -249,16 +250,16 @@ static dr_node input_embedding(dr_graph *g, const dr_rssm_config *c)
 {
     dr_node observations[DR_SPACE_LEAVES_MAX];
     for (int i = 0; i < c->observation_count; i++)
-        observations[i] = dr_graph_input(g, c->observations[i].name,
-                                         dr_shape_1(c->observations[i].width));
+        observations[i] =
+            dr_graph_input(g, c->observations[i].name, dr_shape_1(c->observations[i].width));
     return dr_rssm_encode(g, c, observations);
 }
 
 static void output_actor(dr_graph *g, const dr_rssm_config *c, dr_node feature)
 {
     dr_rssm_normal actor = dr_rssm_actor(g, c, feature);
-    dr_node noise = dr_graph_noise(g, "noise.action", DR_NOISE_NORMAL, c->action_width,
-                                   SITE_ACTION);
+    dr_node noise =
+        dr_graph_noise(g, "noise.action", DR_NOISE_NORMAL, c->action_width, SITE_ACTION);
     dr_node drawn = dr_add(g, actor.mean, dr_mul(g, actor.std, noise));
     dr_graph_output(g, "action", dr_rssm_unscale_action(g, c, actor.mean));
     dr_graph_output(g, "action.std", unscale_std(g, c, actor.std));
@@ -310,8 +311,8 @@ static void build_observe(dr_graph *g, const dr_rssm_config *c)
     dr_node action = dr_graph_input(g, "action", dr_shape_1(c->action_width));
     action = dr_rssm_scale_action(g, c, action);
     action = dr_where_row(g, first, dr_affine(g, action, 0.0f, 0.0f), action);
-    dr_node uniform = dr_graph_noise(g, "noise.posterior", DR_NOISE_UNIFORM, c->stoch,
-                                     SITE_POSTERIOR);
+    dr_node uniform =
+        dr_graph_noise(g, "noise.posterior", DR_NOISE_UNIFORM, c->stoch, SITE_POSTERIOR);
 
     state.deter = dr_rssm_advance(g, c, state, action);
     dr_node logits = dr_rssm_posterior(g, c, state.deter, input_embedding(g, c));

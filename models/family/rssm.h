@@ -22,7 +22,7 @@ typedef enum { DR_RSSM_DREAMER3_TORCH } dr_rssm_dialect;
 
 enum {
     DR_RSSM_ACTION_MAX = 256, /* floats of an action */
-    DR_RSSM_BINS = 255        /* of reward and value, over DR_RSSM_BIN_LOW .. HIGH in symlog space */
+    DR_RSSM_BINS = 255 /* of reward and value, over DR_RSSM_BIN_LOW .. HIGH in symlog space */
 };
 #define DR_RSSM_BIN_LOW (-20.0f)
 #define DR_RSSM_BIN_HIGH 20.0f

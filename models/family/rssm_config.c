@@ -11,9 +11,9 @@
 #include "models/family/rssm.h"
 
 enum {
-    WIDTH_MAX = 16384,   /* of deter, hidden, units */
-    LATENTS_MAX = 1024,  /* of stoch and of classes */
-    STOCH_MAX = 65536,   /* of stoch * classes */
+    WIDTH_MAX = 16384,  /* of deter, hidden, units */
+    LATENTS_MAX = 1024, /* of stoch and of classes */
+    STOCH_MAX = 65536,  /* of stoch * classes */
     LAYERS_MAX = 16,
     OBSERVATION_MAX = 65536 /* floats of all observations together */
 };
@@ -107,8 +107,8 @@ static dr_code read_observations(dr_rssm_config *out, const dr_space *space, dr_
     for (uint32_t i = 0; i < space->leaf_count; i++) {
         const dr_space_leaf *leaf = &space->leaves[i];
         dr_rssm_observation *observation = &out->observations[i];
-        snprintf(observation->name, sizeof observation->name, leaf->key[0] ? "observation.%s" :
-                 "observation%s", leaf->key);
+        snprintf(observation->name, sizeof observation->name,
+                 leaf->key[0] ? "observation.%s" : "observation%s", leaf->key);
         if (leaf->kind != DR_SPACE_BOX || leaf->rank > 2)
             return dr_fail_field(err, DR_INVALID_ARGUMENT, "observation_space",
                                  "manifest.json: %s is %s, expected a Box of rank 0 to 2: "
@@ -156,9 +156,9 @@ static dr_code read_action(dr_rssm_config *out, const dr_space *space, dr_error 
 
 dr_code dr_rssm_configure(dr_rssm_config *out, const dr_manifest *manifest, dr_error *err)
 {
-    static const char *const keys[] = {"dialect", "deter",   "stoch",   "classes",
-                                       "hidden",  "unimix",  "encoder", "decoder",
-                                       "reward",  "continue", "value",  "actor"};
+    static const char *const keys[] = {"dialect", "deter",    "stoch",   "classes",
+                                       "hidden",  "unimix",   "encoder", "decoder",
+                                       "reward",  "continue", "value",   "actor"};
     memset(out, 0, sizeof *out);
     dr_json_scope in = dr_manifest_config(manifest);
     dr_code code = dr_json_only_keys(&in, keys, DR_COUNT(keys), err);

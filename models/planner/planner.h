@@ -20,11 +20,11 @@ typedef enum {
 /* Settings of one search; names as in the manifest's `planning` and in the Plan request. */
 typedef struct {
     dr_plan_method method;
-    int horizon;         /* steps imagined, 1 .. DR_PLAN_HORIZON_MAX */
-    int candidates;      /* action sequences an iteration */
+    int horizon;    /* steps imagined, 1 .. DR_PLAN_HORIZON_MAX */
+    int candidates; /* action sequences an iteration */
     int iterations;
-    int elites;          /* best candidates, to which the next distribution is fitted */
-    float initial_std;   /* in units of half the action range */
+    int elites;        /* best candidates, to which the next distribution is fitted */
+    float initial_std; /* in units of half the action range */
     float min_std;
     float discount;      /* a step, on top of the continue head where the model has one */
     float action_noise;  /* std of Gaussian noise on the returned action; 0 = none */
@@ -50,8 +50,8 @@ DR_CHECKED dr_code dr_plan_settings_check(const dr_plan_settings *settings, cons
                                           dr_error *err);
 
 typedef struct {
-    float *action;          /* [action_width], written, in the action space's units */
-    float *mean;            /* [horizon, action_width]: in: the warm start, already shifted; out: the plan */
+    float *action; /* [action_width], written, in the action space's units */
+    float *mean;   /* [horizon, action_width]: in: the warm start, already shifted; out: the plan */
     float predicted_return; /* mean return of the last iteration's elites */
     int64_t model_steps;    /* rows advanced */
 } dr_plan_result;

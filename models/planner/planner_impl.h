@@ -13,14 +13,14 @@ enum { DR_PLAN_SITE_LATENTS = 0x8000, DR_PLAN_SITE_ACTIONS, DR_PLAN_SITE_EXPLORA
 /* Everything a search needs. Arrays are made by dr__search_create and freed with it. */
 typedef struct dr_search {
     dr_plan_settings settings;
-    int width;     /* floats of one action */
-    int sequence;  /* floats of one candidate: horizon * width */
-    float *low;    /* [width], -inf where unbounded */
-    float *high;   /* [width] */
-    float *centre; /* [width]: where a cold search starts */
-    float *half;   /* [width]: half the range; 1 where unbounded */
-    float *mean;   /* [horizon, width] */
-    float *std;    /* [horizon, width] */
+    int width;         /* floats of one action */
+    int sequence;      /* floats of one candidate: horizon * width */
+    float *low;        /* [width], -inf where unbounded */
+    float *high;       /* [width] */
+    float *centre;     /* [width]: where a cold search starts */
+    float *half;       /* [width]: half the range; 1 where unbounded */
+    float *mean;       /* [horizon, width] */
+    float *std;        /* [horizon, width] */
     float *candidates; /* [candidates, horizon, width] */
     float *returns;    /* [candidates] */
     int32_t *order;    /* [elites]: the best candidates, best first */

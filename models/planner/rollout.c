@@ -20,16 +20,16 @@ enum { ROWS = 64 };
 /* The verb step, compiled for the outputs a plan reads. */
 typedef struct {
     dr_compiled *compiled;
-    int action;                /* input */
-    int reward, cont, value;   /* outputs; -1 where absent */
+    int action;              /* input */
+    int reward, cont, value; /* outputs; -1 where absent */
 } stage;
 
 struct dr_rollout {
     dr_model *model; /* a reference */
     dr_plan_settings settings;
     int rows, state_width, action_width;
-    stage step; /* state, reward, continue */
-    stage last; /* reward, continue, value: nothing follows that would read the state */
+    stage step;         /* state, reward, continue */
+    stage last;         /* reward, continue, value: nothing follows that would read the state */
     float *states;      /* [rows, state_width] */
     dr_noise_key *keys; /* [rows] */
     double *weights;    /* [rows]: discount^k times the continues so far */
@@ -56,8 +56,8 @@ static dr_code create_stage(stage *out, const dr_rollout *r, bool last, dr_error
         snprintf(parts[i], sizeof parts[i], "state.%s", shape->parts[i].name);
         outputs[count++] = parts[i];
     }
-    dr_code code = dr_model_compile(&out->compiled, r->model, DR_VERB_STEP, r->rows, outputs, count,
-                                    err);
+    dr_code code =
+        dr_model_compile(&out->compiled, r->model, DR_VERB_STEP, r->rows, outputs, count, err);
     if (code != DR_OK)
         return code;
     out->action = dr_compiled_find_input(out->compiled, "action");
@@ -188,4 +188,7 @@ dr_code dr__rollout_score(void *ud, dr_search *search, int iteration, dr_error *
     return DR_OK;
 }
 
-int64_t dr__rollout_model_steps(const dr_rollout *r) { return r->model_steps; }
+int64_t dr__rollout_model_steps(const dr_rollout *r)
+{
+    return r->model_steps;
+}

@@ -15,9 +15,9 @@ static dr_code alloc_arrays(dr_search *s, dr_error *err)
         float **array;
         size_t count;
     } arrays[] = {
-        {&s->low, width},     {&s->high, width},    {&s->centre, width}, {&s->half, width},
-        {&s->mean, sequence}, {&s->std, sequence},  {&s->action, width}, {&s->returns, candidates},
-        {&s->candidates, candidates * sequence},
+        {&s->low, width},    {&s->high, width},         {&s->centre, width},
+        {&s->half, width},   {&s->mean, sequence},      {&s->std, sequence},
+        {&s->action, width}, {&s->returns, candidates}, {&s->candidates, candidates * sequence},
     };
     for (size_t i = 0; i < DR_COUNT(arrays); i++) {
         *arrays[i].array = dr_mem_zalloc(arrays[i].count, sizeof(float));
@@ -133,7 +133,7 @@ dr_code dr__search_select(int *count, dr_search *s, dr_error *err)
         return dr_fail(err, DR_FAILED_PRECONDITION,
                        "plan: none of %d candidates has a finite return", s->settings.candidates);
     for (int i = kept / 2 - 1; kept < s->settings.elites && i >= 0; i--)
-        sift_down(s, kept, i); /* fewer than the elites: not a heap yet */
+        sift_down(s, kept, i);                       /* fewer than the elites: not a heap yet */
     for (int limit = kept - 1; limit > 0; limit--) { /* heap sort: the worst goes to the end */
         int32_t worst = s->order[0];
         s->order[0] = s->order[limit];

@@ -23,7 +23,10 @@ static const struct {
     size_t offset;
     double min, max;
 } fields[] = {
-#define FIELD(name, kind, min, max) {#name, kind, offsetof(dr_plan_settings, name), min, max}
+#define FIELD(name, kind, min, max)                             \
+    {                                                           \
+#name, kind, offsetof(dr_plan_settings, name), min, max \
+    }
     FIELD(horizon, INT, 1, DR_PLAN_HORIZON_MAX),
     FIELD(candidates, INT, 1, DR_PLAN_CANDIDATES_MAX),
     FIELD(iterations, INT, 1, DR_PLAN_ITERATIONS_MAX),
@@ -42,8 +45,14 @@ static const struct {
     dr_plan_settings settings;
 } presets[] = {
     {"planet",
-     {.method = DR_PLAN_CEM, .horizon = 12, .candidates = 1000, .iterations = 10, .elites = 100,
-      .initial_std = 1.0f, .min_std = 1e-3f, .discount = 1.0f}},
+     {.method = DR_PLAN_CEM,
+      .horizon = 12,
+      .candidates = 1000,
+      .iterations = 10,
+      .elites = 100,
+      .initial_std = 1.0f,
+      .min_std = 1e-3f,
+      .discount = 1.0f}},
 };
 
 static void *at(dr_plan_settings *settings, size_t field)
