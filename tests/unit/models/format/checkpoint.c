@@ -59,7 +59,7 @@ Test(checkpoint, what_was_written_is_opened_with_all_its_parts)
     uint64_t sum = 0, bytes;
     for (int i = 0; i < DR_CHECKPOINT_FILES; i++) {
         const char *file_digest = dr_checkpoint_file_digest(c, (dr_checkpoint_file)i, &bytes);
-        cr_expect((file_digest == NULL) == (i == DR_CHECKPOINT_STARTS));
+        cr_expect(eq(int, file_digest == NULL, i == DR_CHECKPOINT_STARTS));
         sum += bytes;
     }
     cr_expect(eq(u64, dr_checkpoint_bytes(c), sum));
