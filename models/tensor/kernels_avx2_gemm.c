@@ -21,8 +21,8 @@
 enum {
     TILE_ROWS = 6,
     MAX_VECTORS = 8,             /* of outputs in one tile */
-    BLOCK_DEPTH = 256,           /* 256 x 16 floats of a panel: 16 KiB */
-    BLOCK_ROWS = 16 * TILE_ROWS, /* 96 rows x 256 floats: 96 KiB */
+    BLOCK_DEPTH = 512,           /* 512 x 16 floats of a panel: 32 KiB */
+    BLOCK_ROWS = 16 * TILE_ROWS, /* 96 rows x 512 floats: 192 KiB */
 };
 
 typedef struct {
@@ -70,6 +70,9 @@ DR_INLINE void run_tile(const tile_args *t, const int height, const int breadth)
     const size_t depth = t->depth;
     for (size_t k = 0; k < depth; k++) {
         __m256 value[TILE_ROWS], weights[MAX_VECTORS];
+        if (height > 3) { /* the next panel comes from the L3 cache where the weights are large */
+            _mm_prefetch((const char *)(w[0] + t->panel_floats + k * DR_PANEL_WIDTH), _MM_HINT_T1);
+        }
         if (height > vectors) { /* the shorter side rests in registers */
             DR_UNROLLED(v, vectors) {
                 weights[v] = _mm256_load_ps(w[v / 2] + k * DR_PANEL_WIDTH + 8 * (v % 2));

@@ -56,21 +56,17 @@ static inline float uniform_of(uint32_t word)
 
 /* ---- Box-Muller in plain multiplications and additions ---- */
 
-/* Natural logarithm of u in (0, 1), by Cephes' polynomial on [sqrt(1/2), sqrt(2)). */
+/* Natural logarithm of u in (0, 1), by Cephes' polynomial: u = 2^exponent m with m between
+ * sqrt(1/2) and sqrt(2). Without branches: u is random, so no branch could be foretold. */
 static inline float log_of(float u)
 {
     union {
         float f;
         uint32_t i;
-    } bits = {.f = u};
-    int exponent = (int)(bits.i >> 23) - 126;
-    bits.i = (bits.i & 0x007fffff) | 0x3f000000; /* the mantissa in [1/2, 1) */
-    float m = bits.f;
-    if (m < 0.70710678f) {
-        exponent--;
-        m += m;
-    }
-    float x = m - 1.0f;
+    } m = {.f = u};
+    int exponent = ((int32_t)m.i - 0x3f3504f3) >> 23;
+    m.i -= (uint32_t)exponent << 23;
+    float x = m.f - 1.0f;
     float p = 7.0376836292e-2f;
     p = p * x - 1.1514610310e-1f;
     p = p * x + 1.1676998740e-1f;
@@ -98,24 +94,10 @@ static inline void cos_sin_of(float *c, float *s, float v)
     float cos_a =
         ((2.443315711809948e-5f * z - 1.388731625493765e-3f) * z + 4.166664568298827e-2f) * z * z -
         0.5f * z + 1.0f;
-    switch (quadrant & 3) {
-    case 0:
-        *c = cos_a;
-        *s = sin_a;
-        break;
-    case 1:
-        *c = -sin_a;
-        *s = cos_a;
-        break;
-    case 2:
-        *c = -cos_a;
-        *s = -sin_a;
-        break;
-    default:
-        *c = sin_a;
-        *s = -cos_a;
-        break;
-    }
+    float first = quadrant & 1 ? sin_a : cos_a;
+    float second = quadrant & 1 ? cos_a : sin_a;
+    *c = (quadrant + 1) & 2 ? -first : first;
+    *s = quadrant & 2 ? -second : second;
 }
 
 static inline void normals_of(float out[4], const uint32_t words[4])
