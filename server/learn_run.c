@@ -1,0 +1,522 @@
+/* learn_run.c: a run from the first episode to the checkpoint.
+ *
+ * With a world: random episodes, a tenth of the updates, then an episode by planning and some
+ * updates in turn, and the last part of the updates when all is collected. Seven tenths
+ * of all updates are done at the full rate, then it falls in a straight line to a tenth.
+ *
+ * Each planned episode is made with a copy of the weights as they are, and with noise on the
+ * actions: a model learns most from where its own plans lead.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/base/check.h"
+#include "models/base/file.h"
+#include "models/base/mem.h"
+#include "models/learner/agent.h"
+#include "server/learn.h"
+
+#define SHARE_RANDOM 0.1  /* of the updates: on random episodes alone */
+#define SHARE_FULL 0.7    /* of the updates: at the full rate, and while collecting */
+#define RATE_LAST 0.1     /* of the learning rate, at the end */
+#define NOISE_EVEN 0.3f   /* on actions of episodes 0, 2 ...; in units of half the range */
+#define NOISE_ODD 0.1f
+enum {
+    HOLD_MAX = 15,    /* random actions are held for 1 to so many steps: that gets further */
+    HELD_OUT = 8,     /* one recorded episode of so many is not learned from */
+    LINES = 20,       /* of the learning curve, where there is no world */
+    TIMED_UPDATES = 5,
+    SITE_RANDOM = 1,
+};
+/* Environment seeds of episodes that are never learned from begin here. */
+#define SEED_UNSEEN (UINT64_C(1) << 40)
+
+static bool is_stopped(const dr_learn *run) { return atomic_load(run->stop); }
+
+static uint64_t env_seed(const dr_learn *run, uint64_t index)
+{
+    return run->options->seed * 1000003 + index;
+}
+
+/* ---- episodes ---- */
+
+typedef struct {
+    const dr_learn *run;
+    dr_agent *agent; /* NULL: random actions */
+    uint64_t seed;
+    int held, hold; /* of the random action */
+    float action[DR_SPACE_LEAVES_MAX];
+    double *plan_ms; /* [steps_max], or NULL */
+} actor;
+
+/* Draws an action in the middle of the space's bounds and keeps it for a while. */
+static void act_randomly(actor *a, uint64_t t)
+{
+    const dr_space_leaf *leaf = &a->run->spaces.action->leaves[0];
+    if (a->held++ < a->hold)
+        return;
+    float u[DR_SPACE_LEAVES_MAX + 1];
+    dr_noise_key key = {.seed = a->seed, .step = t};
+    dr_noise_uniform(u, (size_t)leaf->count + 1, &key, SITE_RANDOM);
+    a->held = 1;
+    a->hold = 1 + (int)(u[leaf->count] * HOLD_MAX);
+    for (int64_t i = 0; i < leaf->count; i++)
+        a->action[i] = (float)(leaf->low[i] + (leaf->high[i] - leaf->low[i]) * u[i]);
+}
+
+static dr_code act(actor *a, int t, const float *observation, dr_error *err)
+{
+    if (!a->agent) {
+        act_randomly(a, (uint64_t)t);
+        return DR_OK;
+    }
+    double begin = dr__learn_seconds();
+    dr_code code = dr_agent_act(a->agent, a->action, observation, a->run->stop, err);
+    if (a->plan_ms)
+        a->plan_ms[t] = 1e3 * (dr__learn_seconds() - begin);
+    return code;
+}
+
+static dr_code play(dr_episode **out, actor *a, dr_error *err)
+{
+    const dr_learn_world *world = a->run->world;
+    int width = (int)dr_space_elements(a->run->spaces.observation);
+    float *observation = dr_mem_zalloc((size_t)width, sizeof *observation);
+    if (!observation)
+        return dr_mem_fail(err, "an episode");
+    world->reset(world->ud, a->seed, observation);
+    dr_episode *e = NULL;
+    dr_code code = dr_episode_create(&e, width, (int)a->run->spaces.action->leaves[0].count,
+                                     world->steps_max, observation, err);
+    if (!code) {
+        snprintf(e->env, sizeof e->env, "%s", world->name);
+        e->seed = a->seed;
+    }
+    for (int t = 0, ended = 0; !code && !ended && t < world->steps_max; t++) {
+        float reward;
+        int terminated, truncated;
+        code = act(a, t, observation, err);
+        if (code)
+            break;
+        world->step(world->ud, a->action, observation, &reward, &terminated, &truncated);
+        dr_episode_add(e, a->action, reward, terminated, truncated, observation);
+        ended = terminated || truncated;
+    }
+    dr_mem_free(observation);
+    if (code)
+        dr_episode_destroy(e);
+    else
+        *out = e;
+    return code;
+}
+
+static dr_code record(const dr_learn *run, const dr_episode *e, size_t index, dr_error *err)
+{
+    char path[4096];
+    if (!run->options->record[0])
+        return DR_OK;
+    if (snprintf(path, sizeof path, "%s/%06zu.safetensors", run->options->record, index) >=
+        (int)sizeof path)
+        return dr_fail(err, DR_INVALID_ARGUMENT, "--record: the path is too long");
+    return dr_episode_save(e, &run->spaces, path, err);
+}
+
+/* Records the episode and gives it to the learner; it is gone in any case. */
+static dr_code learn_from(dr_learn *run, dr_episode *e, dr_error *err)
+{
+    size_t index = dr_replay_episode_count(dr_learner_get_replay(run->learner));
+    int64_t steps = e->steps;
+    dr_code code = record(run, e, index, err);
+    if (!code)
+        code = dr_learner_add(run->learner, e, err);
+    if (code)
+        dr_episode_destroy(e);
+    else
+        run->env_steps += steps;
+    return code;
+}
+
+static dr_code collect_random(dr_learn *run, dr_error *err)
+{
+    dr_code code = DR_OK;
+    for (uint64_t i = 0; !code && run->env_steps < (int64_t)run->options->random_steps; i++) {
+        actor a = {.run = run, .seed = env_seed(run, i)};
+        dr_episode *e;
+        code = play(&e, &a, err);
+        if (!code)
+            code = learn_from(run, e, err);
+    }
+    return code;
+}
+
+/* ---- planning with the model as it is ---- */
+
+static dr_code make_model(dr_model **out, const dr_learn *run, dr_error *err)
+{
+    dr_params *params;
+    dr_code code = dr_learner_copy_params(&params, run->learner, err);
+    if (code)
+        return code;
+    code = dr_model_create(out, run->manifest, params, err);
+    dr_params_release(params);
+    return code;
+}
+
+static dr_code play_planned(dr_episode **out, dr_learn *run, dr_model *model, uint64_t seed,
+                            float noise, double *plan_ms, dr_error *err)
+{
+    dr_plan_settings settings = run->planning;
+    settings.action_noise = noise;
+    actor a = {.run = run, .seed = seed, .plan_ms = plan_ms};
+    dr_code code = dr_agent_create(&a.agent, model, &settings, err);
+    if (code)
+        return code;
+    dr_agent_begin(a.agent, seed);
+    code = play(out, &a, err);
+    dr_agent_destroy(a.agent);
+    return code;
+}
+
+static dr_code collect_planned(double *last_return, dr_learn *run, uint64_t index, dr_error *err)
+{
+    dr_model *model;
+    dr_code code = make_model(&model, run, err);
+    if (code)
+        return code;
+    dr_episode *e;
+    float noise = index % 2 ? NOISE_ODD : NOISE_EVEN;
+    code = play_planned(&e, run, model, env_seed(run, index), noise, NULL, err);
+    dr_model_release(model);
+    if (code)
+        return code;
+    *last_return = dr_episode_return(e);
+    run->planned_steps += e->steps;
+    return learn_from(run, e, err);
+}
+
+/* ---- updates ---- */
+
+static void set_rate(dr_learn *run)
+{
+    double done = (double)dr_learner_update_count(run->learner) / (double)run->options->updates;
+    double fall = done > SHARE_FULL ? (done - SHARE_FULL) / (1 - SHARE_FULL) : 0;
+    dr_learner_set_rate(run->learner, run->options->learning_rate * (1 - (1 - RATE_LAST) * fall));
+}
+
+static void add_losses(dr_learn *run, const dr_learner_losses *losses)
+{
+    dr_learner_losses *sum = &run->losses;
+    sum->total += losses->total;
+    sum->observation += losses->observation;
+    sum->reward += losses->reward;
+    sum->cont += losses->cont;
+    sum->dynamics += losses->dynamics;
+    sum->representation += losses->representation;
+    sum->gradient_norm += losses->gradient_norm;
+    run->losses_count++;
+}
+
+/* Until `count` are done in all, or Ctrl-C. */
+static dr_code update_to(dr_learn *run, int64_t count, dr_error *err)
+{
+    while (dr_learner_update_count(run->learner) < count && !is_stopped(run)) {
+        dr_learner_losses losses;
+        set_rate(run);
+        dr_code code = dr_learner_update(run->learner, &losses, err);
+        if (code)
+            return code;
+        add_losses(run, &losses);
+        dr__learn_report_progress(run);
+    }
+    return DR_OK;
+}
+
+static dr_code time_plan(double *plan_ms, dr_learn *run, dr_error *err)
+{
+    enum { PLANS = 3 };
+    dr_model *model;
+    dr_agent *agent = NULL;
+    const dr_replay *replay = dr_learner_get_replay(run->learner);
+    const float *observation = dr_replay_get_episode(replay, 0)->observation;
+    float action[DR_SPACE_LEAVES_MAX];
+    dr_code code = make_model(&model, run, err);
+    if (code)
+        return code;
+    code = dr_agent_create(&agent, model, &run->planning, err);
+    if (!code)
+        dr_agent_begin(agent, 0);
+    double begin = dr__learn_seconds();
+    for (int i = 0; i < PLANS && !code; i++)
+        code = dr_agent_act(agent, action, observation, run->stop, err);
+    *plan_ms = 1e3 * (dr__learn_seconds() - begin) / PLANS;
+    dr_agent_destroy(agent);
+    dr_model_release(model);
+    return code;
+}
+
+/* Some updates and plans, timed, say how long it will take; the updates count. */
+static dr_code estimate(dr_learn *run, dr_error *err)
+{
+    const dr_learn_options *o = run->options;
+    double plan_ms = 0, plans = 0;
+    dr_code code = update_to(run, 1, err); /* the first one is slower */
+    int64_t first = dr_learner_update_count(run->learner);
+    double begin = dr__learn_seconds();
+    if (!code)
+        code = update_to(run, first + TIMED_UPDATES, err);
+    int64_t timed = dr_learner_update_count(run->learner) - first;
+    double update_ms = timed ? 1e3 * (dr__learn_seconds() - begin) / (double)timed : 0;
+    if (run->world && !code) {
+        code = time_plan(&plan_ms, run, err);
+        plans = (double)o->evaluate * run->world->steps_max;
+        if (!o->episodes[0] && (int64_t)o->env_steps > run->env_steps)
+            plans += (double)((int64_t)o->env_steps - run->env_steps);
+    }
+    if (!code)
+        dr__learn_report_estimate(run, update_ms, plan_ms,
+                                  1e-3 * (update_ms * (double)o->updates + plan_ms * plans));
+    return code;
+}
+
+/* Updates that are due once `env_steps` are collected. */
+static int64_t due(const dr_learn *run)
+{
+    const dr_learn_options *o = run->options;
+    double share = 1;
+    if (o->env_steps > o->random_steps)
+        share = ((double)run->env_steps - (double)o->random_steps) /
+                ((double)o->env_steps - (double)o->random_steps);
+    share = fmin(fmax(share, 0), 1);
+    return (int64_t)((double)o->updates * (SHARE_RANDOM + (SHARE_FULL - SHARE_RANDOM) * share));
+}
+
+static dr_code learn_in_world(dr_learn *run, dr_error *err)
+{
+    const dr_learn_options *o = run->options;
+    dr_code code = update_to(run, (int64_t)(SHARE_RANDOM * (double)o->updates), err);
+    if (!code)
+        dr__learn_report_line(run, false, 0);
+    while (!code && !is_stopped(run) && run->env_steps < (int64_t)o->env_steps) {
+        double last_return = 0;
+        uint64_t index = dr_replay_episode_count(dr_learner_get_replay(run->learner));
+        code = collect_planned(&last_return, run, index, err);
+        if (!code)
+            code = update_to(run, due(run), err);
+        if (!code)
+            dr__learn_report_line(run, true, last_return);
+    }
+    return code;
+}
+
+/* What is left of the updates, with a line now and then. */
+static dr_code learn_on(dr_learn *run, dr_error *err)
+{
+    int64_t updates = (int64_t)run->options->updates, each = updates / LINES + 1;
+    dr_code code = DR_OK;
+    while (!code && !is_stopped(run) && dr_learner_update_count(run->learner) < updates) {
+        int64_t next = dr_learner_update_count(run->learner) + each;
+        code = update_to(run, next < updates ? next : updates, err);
+        if (!code)
+            dr__learn_report_line(run, false, 0);
+    }
+    return code;
+}
+
+/* ---- evaluation ---- */
+
+static dr_code keep_unseen(dr_learn *run, dr_episode *e, dr_error *err)
+{
+    dr_episode **items = dr_mem_realloc(run->unseen, (run->unseen_count + 1) * sizeof *items);
+    if (!items) {
+        dr_episode_destroy(e);
+        return dr_mem_fail(err, "episodes for evaluation");
+    }
+    run->unseen = items;
+    run->unseen[run->unseen_count++] = e;
+    return DR_OK;
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static dr_code measure_returns(dr_learn *run, dr_model *model, double *plan_ms, dr_error *err)
+{
+    int count = (int)run->options->evaluate, steps = run->world->steps_max;
+    double sum = 0, squares = 0;
+    int64_t plans = 0;
+    run->returns.least = INFINITY;
+    for (int i = 0; i < count; i++) {
+        dr_episode *e;
+        uint64_t seed = SEED_UNSEEN + env_seed(run, (uint64_t)i);
+        dr_code code = play_planned(&e, run, model, seed, 0, plan_ms + plans, err);
+        if (code)
+            return code;
+        double got = dr_episode_return(e);
+        sum += got;
+        squares += got * got;
+        run->returns.least = fmin(run->returns.least, got);
+        plans += e->steps;
+        DR_ASSERT(plans <= (int64_t)count * steps);
+        code = keep_unseen(run, e, err);
+        if (code)
+            return code;
+        dr__learn_report_progress(run);
+    }
+    qsort(plan_ms, (size_t)plans, sizeof *plan_ms, compare_doubles);
+    run->returns.episodes = count;
+    run->returns.mean = sum / count;
+    run->returns.std = sqrt(fmax(squares / count - run->returns.mean * run->returns.mean, 0));
+    run->returns.plan_ms_p50 = plan_ms[plans / 2];
+    run->returns.plan_ms_p99 = plan_ms[plans - 1 - plans / 100];
+    return DR_OK;
+}
+
+/* Planned episodes, and as many random ones for places that plans do not visit. */
+static dr_code play_unseen(dr_learn *run, dr_model *model, dr_error *err)
+{
+    int count = (int)run->options->evaluate;
+    double *plan_ms = dr_mem_zalloc((size_t)count * (size_t)run->world->steps_max, sizeof *plan_ms);
+    if (!plan_ms)
+        return dr_mem_fail(err, "an evaluation");
+    dr_code code = measure_returns(run, model, plan_ms, err);
+    dr_mem_free(plan_ms);
+    for (int i = 0; i < count && !code; i++) {
+        dr_episode *e;
+        actor a = {.run = run, .seed = 2 * SEED_UNSEEN + env_seed(run, (uint64_t)i)};
+        code = play(&e, &a, err);
+        if (!code)
+            code = keep_unseen(run, e, err);
+    }
+    return code;
+}
+
+static dr_code evaluate(dr_learn *run, dr_model *model, dr_error *err)
+{
+    dr_code code = DR_OK;
+    if (run->world && run->options->evaluate)
+        code = play_unseen(run, model, err);
+    if (!code && run->unseen_count)
+        code = dr_evaluate_errors(run->errors, model, dr_learner_get_replay(run->learner),
+                                  (const dr_episode *const *)run->unseen, run->unseen_count, err);
+    if (code == DR_CANCELLED) { /* the rest is saved without it */
+        run->returns.episodes = 0;
+        code = DR_OK;
+    }
+    return code;
+}
+
+/* ---- the run ---- */
+
+/* One of HELD_OUT is kept back; where there are few, the last one; a single one is learned from. */
+static dr_code take_recorded(dr_learn *run, dr_episode_list *list, dr_error *err)
+{
+    dr_code code = DR_OK;
+    for (size_t i = 0; i < list->count && !code; i++) {
+        dr_episode *e = list->items[i];
+        list->items[i] = NULL;
+        bool last_of_few = list->count < HELD_OUT && i + 1 == list->count && i > 0;
+        if (last_of_few || i % HELD_OUT == HELD_OUT - 1)
+            code = keep_unseen(run, e, err);
+        else
+            code = learn_from(run, e, err);
+    }
+    return code;
+}
+
+static dr_code make_learner(dr_learn *run, dr_error *err)
+{
+    const dr_learn_options *o = run->options;
+    dr_learner_options options = dr_learner_options_default();
+    options.seed = o->seed;
+    options.rows = (int)o->rows;
+    options.length = (int)o->length;
+    options.adam.rate = o->learning_rate;
+    dr_buf text;
+    dr_buf_init(&text, DR_MANIFEST_BYTES_MAX);
+    dr_code code = dr__learn_write_manifest(&text, run, false, err);
+    if (!code)
+        code = dr_manifest_parse(&run->manifest, (const char *)text.bytes, text.length, err);
+    if (!code)
+        code = dr_learner_create(&run->learner, run->manifest, &options, err);
+    dr_buf_deinit(&text);
+    return code;
+}
+
+static dr_code prepare(dr_learn *run, dr_error *err)
+{
+    const dr_learn_options *o = run->options;
+    dr_episode_list list = {0};
+    dr_code code = DR_OK;
+    if (dr_file_exists(o->out))
+        return dr_fail(err, DR_ALREADY_EXISTS, "--out: %s is there already, expected a new folder",
+                       o->out);
+    if (o->record[0])
+        code = dr_file_make_folder(o->record, err);
+    if (!code && o->episodes[0])
+        code = dr_episode_list_load(&list, o->episodes, err);
+    if (!code && o->episodes[0] && !run->world) {
+        run->spaces = list.spaces;
+        list.spaces = (dr_episode_spaces){0};
+    }
+    if (!code && run->world && o->episodes[0] &&
+        !(dr_space_equal(list.spaces.observation, run->spaces.observation) &&
+          dr_space_equal(list.spaces.action, run->spaces.action)))
+        code = dr_fail(err, DR_INVALID_ARGUMENT,
+                       "--episodes: %s has other spaces than the environment %s", o->episodes,
+                       run->world->name);
+    if (!code)
+        code = make_learner(run, err);
+    if (!code)
+        code = o->episodes[0] ? take_recorded(run, &list, err) : collect_random(run, err);
+    dr_episode_list_deinit(&list);
+    return code;
+}
+
+static dr_code learn(dr_learn *run, dr_error *err)
+{
+    dr_code code = estimate(run, err);
+    if (!code && !run->options->episodes[0])
+        code = learn_in_world(run, err);
+    if (!code)
+        code = learn_on(run, err);
+    if (code == DR_CANCELLED && is_stopped(run))
+        code = DR_OK; /* a plan that was cut short: what there is can be saved */
+    return code;
+}
+
+dr_code dr_learn_run(dr_learn *run, dr_error *err)
+{
+    dr_model *model = NULL;
+    char digest[DR_DIGEST_HEX];
+    run->begin_s = dr__learn_seconds();
+    dr_code code = prepare(run, err);
+    if (!code)
+        code = learn(run, err);
+    if (!code && is_stopped(run))
+        dr__learn_report_note(run, "interrupted: saving the model as it is, without evaluation");
+    if (!code)
+        code = make_model(&model, run, err);
+    if (!code && !is_stopped(run))
+        code = evaluate(run, model, err);
+    if (!code)
+        code = dr__learn_save(digest, run, model, err);
+    if (!code)
+        dr__learn_report_done(run, digest);
+    dr_model_release(model);
+    return code;
+}
+
+void dr_learn_deinit(dr_learn *run)
+{
+    dr_learner_destroy(run->learner);
+    dr_manifest_destroy(run->manifest);
+    dr_episode_spaces_deinit(&run->spaces);
+    for (size_t i = 0; i < run->unseen_count; i++)
+        dr_episode_destroy(run->unseen[i]);
+    dr_mem_free(run->unseen);
+}
