@@ -1,0 +1,202 @@
+/* cmd_session.c: dreamctl session open | show | list | close | reset. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/c/session.h"
+#include "client/ctl/ctl.h"
+
+static const char *const help =
+    "dreamctl session open --model pendulum --rows 4 --seed 7    prints the session's id\n"
+    "dreamctl session open --model pendulum@best --mode          no randomness\n"
+    "dreamctl session list\n"
+    "dreamctl session show ID                  where it stands; renews its life\n"
+    "dreamctl session reset ID --seed 1        all rows at their start again\n"
+    "dreamctl session reset ID --rows 0,3\n"
+    "dreamctl session close ID\n";
+
+typedef struct {
+    ctl_arguments arguments;
+    dreamd_client *client;
+    dreamd_session_options open;
+    const char *model, *label, *rows;
+    bool has_seed, mode, from_file;
+    double ttl_s;
+} state;
+
+static void print_session(state *s, const dreamd_session *session)
+{
+    ctl_print(&s->arguments.common, ctl_json_of(&session->proto->base));
+}
+
+static int open_session(state *s, dreamd_error *err)
+{
+    dreamd_session *session;
+    s->open.model = s->model;
+    s->open.label = s->label;
+    s->open.latent_mode = s->mode ? DREAMD_MODE : DREAMD_SAMPLE;
+    s->open.has_seed = s->has_seed;
+    s->open.ttl_ms = (uint64_t)(s->ttl_s * 1000);
+    int code = dreamd_session_open(&session, s->client, &s->open, err);
+    if (code != DREAMD_OK) {
+        return code;
+    }
+    if (s->arguments.common.json) {
+        print_session(s, session);
+    } else {
+        printf("%s\n", dreamd_session_get(session)->session_id);
+    }
+    dreamd_session_detach(session);
+    return DREAMD_OK;
+}
+
+static int show(state *s, dreamd_error *err)
+{
+    dreamd_session *session;
+    int code = dreamd_session_attach(&session, s->client, s->arguments.words[1], err);
+    if (code == DREAMD_OK) {
+        print_session(s, session);
+        dreamd_session_detach(session);
+    }
+    return code;
+}
+
+static int list(state *s, dreamd_error *err)
+{
+    const char *const columns[] = {"session_id",        "label",  "model",        "rows",
+                                   "committed_step_id", "status", "time_left_ms", NULL};
+    Dreamd__V1__ListSessionsRequest request = DREAMD__V1__LIST_SESSIONS_REQUEST__INIT;
+    json_t *rows = json_array();
+    char token[256] = "";
+    int code;
+    do {
+        Dreamd__V1__ListSessionsResponse *reply;
+        request.page_token = token;
+        request.model = (char *)(s->model ? s->model : "");
+        code = dreamd__call(&reply, s->client, "/dreamd.v1.Simulation/ListSessions", &request.base,
+                            &dreamd__v1__list_sessions_response__descriptor, err);
+        if (code == DREAMD_OK) {
+            for (size_t i = 0; i < reply->n_sessions; i++) {
+                json_array_append_new(rows, ctl_json_of(&reply->sessions[i]->base));
+            }
+            snprintf(token, sizeof token, "%s", reply->next_page_token);
+            dreamd__v1__list_sessions_response__free_unpacked(reply, NULL);
+        }
+    } while (code == DREAMD_OK && token[0]);
+    if (code == DREAMD_OK) {
+        ctl_print_table(&s->arguments.common, rows, columns);
+    } else {
+        json_decref(rows);
+    }
+    return code;
+}
+
+static int close_session(state *s, dreamd_error *err)
+{
+    dreamd_session *session;
+    int code = dreamd_session_attach(&session, s->client, s->arguments.words[1], err);
+    if (code == DREAMD_OK) {
+        code = dreamd_session_close(session, err);
+    }
+    if (code == DREAMD_OK) {
+        ctl_print(&s->arguments.common, json_pack("{s:s}", "closed", s->arguments.words[1]));
+    }
+    return code;
+}
+
+static int reset(state *s, dreamd_error *err)
+{
+    dreamd_session *session;
+    uint32_t *rows = NULL;
+    dreamd_call_options options = {0};
+    const dreamd_reset_options how = {
+        .seeds = &s->open.seed, .seed_count = s->has_seed, .from_file = s->from_file};
+    if (s->rows && !ctl_parse_rows(&rows, &options.row_count, s->rows)) {
+        free(rows);
+        return dreamd__fail(err, DREAMD_INVALID_ARGUMENT,
+                            "--rows is \"%s\", expected numbers like 0,3", s->rows);
+    }
+    options.rows = rows;
+    int code = dreamd_session_attach(&session, s->client, s->arguments.words[1], err);
+    if (code == DREAMD_OK) {
+        code = dreamd_reset(session, &how, &options, err);
+        if (code == DREAMD_OK) {
+            ctl_print(&s->arguments.common, ctl_json_of(&session->reply->base));
+        }
+        dreamd_session_detach(session);
+    }
+    free(rows);
+    return code;
+}
+
+static const struct {
+    const char *name;
+    bool takes_id;
+    int (*run)(state *s, dreamd_error *err);
+} verbs[] = {
+    {"open", false, open_session},  {"show", true, show},   {"list", false, list},
+    {"close", true, close_session}, {"reset", true, reset},
+};
+
+static int run(state *s, int (*verb)(state *, dreamd_error *))
+{
+    dreamd_error err;
+    s->client = ctl_connect(&s->arguments.common);
+    if (!s->client) {
+        return CTL_FAILED;
+    }
+    int code = verb(s, &err);
+    dreamd_disconnect(s->client);
+    return code == DREAMD_OK ? CTL_DONE : ctl_fail(&s->arguments.common, &err);
+}
+
+/* --rows is a count when a session is opened, and a selection when it is reset. */
+static int check(state *s, const char *word, bool takes_id)
+{
+    if (s->arguments.word_count != (takes_id ? 2u : 1u)) {
+        return ctl_usage("session", "expected: dreamctl session %s%s", word, takes_id ? " ID" : "");
+    }
+    if (strcmp(word, "open") != 0) {
+        return CTL_DONE;
+    }
+    if (!s->model) {
+        return ctl_usage("session", "open needs --model NAME; see dreamctl models list");
+    }
+    char *end = NULL;
+    unsigned long rows = s->rows ? strtoul(s->rows, &end, 10) : 1;
+    if (s->rows && (*s->rows < '0' || *s->rows > '9' || *end || rows == 0 || rows > UINT32_MAX)) {
+        return ctl_usage("session", "--rows is \"%s\", expected a whole number from 1", s->rows);
+    }
+    s->open.rows = (uint32_t)rows;
+    return CTL_DONE;
+}
+
+int ctl_cmd_session(int argc, char **argv)
+{
+    state s = {0};
+    const ctl_option options[] = {
+        {"model", CTL_TEXT, &s.model, NULL, "NAME", "open: name[@version|@alias]; list: only its"},
+        {"rows", CTL_TEXT, &s.rows, NULL, "N|I,J", "open: how many; reset: which"},
+        {"seed", CTL_U64, &s.open.seed, &s.has_seed, "N", "key of the noise"},
+        {"mode", CTL_FLAG, &s.mode, NULL, NULL, "open: latents at their mode, no randomness"},
+        {"horizon", CTL_U32, &s.open.horizon, NULL, "N", "open: rows are truncated after N steps"},
+        {"ttl", CTL_SECONDS, &s.ttl_s, NULL, "SECONDS", "open: life without requests"},
+        {"label", CTL_TEXT, &s.label, NULL, "TEXT", "open: shown in lists"},
+        {"from-file", CTL_FLAG, &s.from_file, NULL, NULL, "reset: from the model's starts"},
+        {0},
+    };
+    if (!ctl_parse(&s.arguments, argc, argv, options, "session")) {
+        return CTL_USAGE;
+    }
+    if (s.arguments.common.help) {
+        ctl_print_help(help, options);
+        return CTL_DONE;
+    }
+    const char *word = s.arguments.word_count ? s.arguments.words[0] : "";
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
+        if (strcmp(word, verbs[i].name) == 0) {
+            int wrong = check(&s, word, verbs[i].takes_id);
+            return wrong ? wrong : run(&s, verbs[i].run);
+        }
+    }
+    return ctl_usage("session", "\"%s\" is none of open, show, list, close, reset", word);
+}

@@ -1,0 +1,92 @@
+/* ctl.h: what the commands of dreamctl share.
+ *
+ * A command is one file with one function. It describes its options in a table, gets a connected
+ * client, prints text for people or, with --json, one JSON value for programs, and returns the
+ * exit code: 0 done, 1 failed, 2 wrong usage.
+ */
+#ifndef DREAMD_CTL_H
+#define DREAMD_CTL_H
+#include <jansson.h>
+#include <protobuf-c/protobuf-c.h>
+#include <signal.h>
+#include <stdio.h>
+
+#include "client/c/dreamd.h"
+
+enum { CTL_DONE = 0, CTL_FAILED = 1, CTL_USAGE = 2 };
+
+/* ---- options.c ---- */
+
+typedef enum { CTL_FLAG, CTL_TEXT, CTL_U32, CTL_U64, CTL_SECONDS } ctl_kind;
+
+typedef struct {
+    const char *name; /* without -- */
+    ctl_kind kind;
+    void *target; /* bool, const char *, uint32_t, uint64_t, double */
+    bool *given;  /* set where the option appears, or NULL */
+    const char *value_name, *help;
+} ctl_option;
+
+/* What every command understands. */
+typedef struct {
+    bool json, help;
+    const char *address;
+    double timeout_s; /* of each call; 0 = the library's */
+} ctl_common;
+
+#define CTL_WORDS_MAX 8
+
+typedef struct {
+    ctl_common common;
+    const char *words[CTL_WORDS_MAX]; /* what is not an option, in order */
+    size_t word_count;
+} ctl_arguments;
+
+/* Reads argv[1..]; false where it is wrong, and stderr says how. `options` ends with a NULL name. */
+bool ctl_parse(ctl_arguments *out, int argc, char **argv, const ctl_option *options,
+               const char *command);
+/* The command's own text, then its options and the common ones. */
+void ctl_print_help(const char *text, const ctl_option *options);
+/* "dreamctl COMMAND: what is wrong" on stderr; returns CTL_USAGE. */
+int ctl_usage(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* "0,3,5" into numbers, "0.5,-1" into floats; false where it cannot be read. Free *out. */
+bool ctl_parse_rows(uint32_t **out, size_t *count, const char *text);
+bool ctl_parse_floats(float **out, size_t *count, const char *text);
+/* "reward,observation" into a NULL-ended array of names. Free the array and its first element. */
+bool ctl_parse_names(char ***out, const char *text);
+void ctl_free_names(char **names);
+
+/* ---- connection, errors ---- */
+
+extern volatile sig_atomic_t ctl_cancelled; /* Ctrl-C was pressed */
+
+/* Connected, or the error is printed and NULL returned. */
+dreamd_client *ctl_connect(const ctl_common *common);
+/* Prints an error as the user asked for it; returns CTL_FAILED. */
+int ctl_fail(const ctl_common *common, const dreamd_error *err);
+
+/* ---- print.c ---- */
+
+/* A message as JSON: names as in the proto, absent fields left out, tensors with their numbers. */
+json_t *ctl_json_of(const ProtobufCMessage *message);
+/* One line of JSON, or indented lines for people. Takes the reference. */
+void ctl_print(const ctl_common *common, json_t *value);
+/* A list as columns: `columns` are keys, the last one NULL. Takes the reference. */
+void ctl_print_table(const ctl_common *common, json_t *list, const char *const *columns);
+
+/* ---- progress.c ---- */
+
+/* A bar on stderr where that is a terminal; nothing elsewhere. */
+void ctl_progress(const char *what, uint64_t done, uint64_t total);
+void ctl_progress_end(void);
+
+/* ---- commands ---- */
+
+int ctl_cmd_models(int argc, char **argv);
+int ctl_cmd_session(int argc, char **argv);
+int ctl_cmd_step(int argc, char **argv);
+int ctl_cmd_plan(int argc, char **argv);
+int ctl_cmd_agent(int argc, char **argv);
+int ctl_cmd_info(int argc, char **argv);
+
+#endif
