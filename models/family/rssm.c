@@ -22,7 +22,7 @@ enum { SITE_PRIOR = 1, SITE_POSTERIOR = 2, SITE_ACTION = 3 };
 
 static dr_node vector_param(dr_graph *g, const char *prefix, const char *name, int64_t width)
 {
-    char full[160];
+    char full[192];
     snprintf(full, sizeof full, "%s.%s", prefix, name);
     return dr_graph_param(g, full, 1, &width);
 }
