@@ -1,4 +1,4 @@
-/* build.c: a graph while it grows: nodes, names, shape rules, and the first thing that was wrong. */
+/* build.c: a graph while it grows: nodes, names, shape rules, and the first mistake. */
 #include <stdio.h>
 #include <string.h>
 
@@ -75,10 +75,18 @@ const char *dr__shape_text(char text[48], dr_shape s)
     static const char *const formats[] = {"[]", "[%d]", "[%d, %d]", "[%d, %d, %d]"};
     DR_ASSERT(s.rank >= 0 && s.rank <= 3);
     switch (s.rank) {
-    case 0: snprintf(text, 48, "%s", formats[0]); break;
-    case 1: snprintf(text, 48, formats[1], s.dim[0]); break;
-    case 2: snprintf(text, 48, formats[2], s.dim[0], s.dim[1]); break;
-    default: snprintf(text, 48, formats[3], s.dim[0], s.dim[1], s.dim[2]); break;
+    case 0:
+        snprintf(text, 48, "%s", formats[0]);
+        break;
+    case 1:
+        snprintf(text, 48, formats[1], s.dim[0]);
+        break;
+    case 2:
+        snprintf(text, 48, formats[2], s.dim[0], s.dim[1]);
+        break;
+    default:
+        snprintf(text, 48, formats[3], s.dim[0], s.dim[1], s.dim[2]);
+        break;
     }
     return text;
 }
@@ -117,8 +125,10 @@ static bool shape_is_sound(dr_graph *graph, const char *name, dr_shape s)
         sound = !__builtin_mul_overflow(width, s.dim[i], &width) && width <= INT32_MAX;
     }
     if (!sound) {
-        dr_graph_fail(graph, "%s: shape of rank %d (%d, %d, %d), expected rank 0 to 3 and 1 to %d "
-                      "elements", name, s.rank, s.dim[0], s.dim[1], s.dim[2], INT32_MAX);
+        dr_graph_fail(graph,
+                      "%s: shape of rank %d (%d, %d, %d), expected rank 0 to 3 and 1 to %d "
+                      "elements",
+                      name, s.rank, s.dim[0], s.dim[1], s.dim[2], INT32_MAX);
     }
     return sound;
 }
@@ -186,8 +196,11 @@ dr_node dr_graph_noise(dr_graph *graph, const char *name, dr_noise_kind kind, in
                       DR_NOISE_SITE_MAX);
     }
     return push_source(graph, name,
-                       (dr_node_def){.kind = DR_KIND_NOISE, .shape = dr_shape_1(count),
-                                     .repeat = 1, .noise = kind, .site = site});
+                       (dr_node_def){.kind = DR_KIND_NOISE,
+                                     .shape = dr_shape_1(count),
+                                     .repeat = 1,
+                                     .noise = kind,
+                                     .site = site});
 }
 
 dr_node dr_graph_param(dr_graph *graph, const char *name, int rank, const int64_t *shape)
@@ -239,8 +252,8 @@ dr_node dr__graph_apply(dr_graph *graph, const dr_op *op, const dr_node *inputs,
     for (int i = 0; i < count; i++) {
         DR_ASSERT(inputs[i] < graph->node_count);
         if (inputs[i] < 0) {
-            dr_graph_fail(graph, "%s (node %d): input %d is no node", op->name,
-                          graph->node_count, i);
+            dr_graph_fail(graph, "%s (node %d): input %d is no node", op->name, graph->node_count,
+                          i);
             return DR_NODE_NONE;
         }
     }
@@ -248,8 +261,12 @@ dr_node dr__graph_apply(dr_graph *graph, const dr_op *op, const dr_node *inputs,
         return fail_memory(graph);
     }
     memcpy(graph->edges + graph->edge_count, inputs, (size_t)count * sizeof *inputs);
-    dr_node_def node = {.kind = DR_KIND_OP, .op = op, .shape = dr_shape_0(), .attr = attr,
-                        .input_first = graph->edge_count, .input_count = count};
+    dr_node_def node = {.kind = DR_KIND_OP,
+                        .op = op,
+                        .shape = dr_shape_0(),
+                        .attr = attr,
+                        .input_first = graph->edge_count,
+                        .input_count = count};
     if (!op->shape(graph, &node) || !shape_is_sound(graph, op->name, node.shape)) {
         return DR_NODE_NONE;
     }

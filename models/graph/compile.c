@@ -116,10 +116,13 @@ static dr_code make_value(compilation *m, int n, int *inputs_done)
 {
     const dr_node_def *node = &m->graph->nodes[n];
     int index = m->value_of[n];
-    m->c->values[index] = (dr_value){.width = dr_shape_width(node->shape), .repeat = node->repeat,
-                                     .shape = node->shape};
-    m->c->info[index] = (dr_value_info){.kind = node->kind, .param = -1, .step = -1,
-                                        .use_last = -1, .needs_grad = node->kind != DR_KIND_OP};
+    m->c->values[index] = (dr_value){
+        .width = dr_shape_width(node->shape), .repeat = node->repeat, .shape = node->shape};
+    m->c->info[index] = (dr_value_info){.kind = node->kind,
+                                        .param = -1,
+                                        .step = -1,
+                                        .use_last = -1,
+                                        .needs_grad = node->kind != DR_KIND_OP};
     if (node->kind == DR_KIND_PARAM) {
         return bind_param(m, node, index);
     }
@@ -142,8 +145,11 @@ static dr_code make_step(compilation *m, int n, int step_index)
     const dr_node_def *node = &m->graph->nodes[n];
     int y = m->value_of[n];
     dr_step *s = &c->steps[step_index];
-    *s = (dr_step){.op = node->op, .attr = node->attr, .y = &c->values[y],
-                   .x_count = node->input_count, .learn = c->learn};
+    *s = (dr_step){.op = node->op,
+                   .attr = node->attr,
+                   .y = &c->values[y],
+                   .x_count = node->input_count,
+                   .learn = c->learn};
     s->x = dr_arena_zalloc(&c->meta, (size_t)node->input_count, sizeof *s->x);
     if (!s->x) {
         return fail_memory(m);

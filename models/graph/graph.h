@@ -40,10 +40,22 @@ typedef struct {
     int32_t dim[3];
 } dr_shape;
 
-static inline dr_shape dr_shape_0(void) { return (dr_shape){0, {1, 1, 1}}; }
-static inline dr_shape dr_shape_1(int a) { return (dr_shape){1, {a, 1, 1}}; }
-static inline dr_shape dr_shape_2(int a, int b) { return (dr_shape){2, {a, b, 1}}; }
-static inline dr_shape dr_shape_3(int a, int b, int c) { return (dr_shape){3, {a, b, c}}; }
+static inline dr_shape dr_shape_0(void)
+{
+    return (dr_shape){0, {1, 1, 1}};
+}
+static inline dr_shape dr_shape_1(int a)
+{
+    return (dr_shape){1, {a, 1, 1}};
+}
+static inline dr_shape dr_shape_2(int a, int b)
+{
+    return (dr_shape){2, {a, b, 1}};
+}
+static inline dr_shape dr_shape_3(int a, int b, int c)
+{
+    return (dr_shape){3, {a, b, c}};
+}
 static inline int64_t dr_shape_width(dr_shape s)
 {
     return (int64_t)s.dim[0] * s.dim[1] * s.dim[2];

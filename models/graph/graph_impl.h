@@ -151,16 +151,16 @@ typedef struct {
 /* What compile, layout and backward know about a value; parallel to dr_compiled.values. */
 typedef struct {
     dr_kind kind;
-    int param;         /* index in dr_params; -1 */
-    int step;          /* that computes it; -1 for sources */
-    int use_last;      /* the last step that reads it; -1 */
-    bool wanted;       /* an output */
+    int param;    /* index in dr_params; -1 */
+    int step;     /* that computes it; -1 for sources */
+    int use_last; /* the last step that reads it; -1 */
+    bool wanted;  /* an output */
     bool needs_grad;
     dr_place data, grad;
     size_t data_offset, grad_offset; /* roots: floats into the memory */
-    bool grad_partial; /* roots: some views cover a part of it only */
-    bool grad_written; /* roots: something in this backward pass */
-    bool grad_live;    /* this backward pass reaches it */
+    bool grad_partial;               /* roots: some views cover a part of it only */
+    bool grad_written;               /* roots: something in this backward pass */
+    bool grad_live;                  /* this backward pass reaches it */
 } dr_value_info;
 
 typedef struct {

@@ -79,12 +79,17 @@ static void find_places(dr_compiled *c, bool gradient)
             continue;
         }
         switch (s->op->view) {
-        case DR_VIEW_NONE: break;
-        case DR_VIEW_SAME: *place_of(c, y, gradient) = (dr_place){.root = x}; break;
+        case DR_VIEW_NONE:
+            break;
+        case DR_VIEW_SAME:
+            *place_of(c, y, gradient) = (dr_place){.root = x};
+            break;
         case DR_VIEW_ROWS:
             *place_of(c, y, gradient) = (dr_place){.root = x, .shift = s->attr.i[0]};
             break;
-        case DR_VIEW_STACK: place_stack(c, s, y, gradient); break;
+        case DR_VIEW_STACK:
+            place_stack(c, s, y, gradient);
+            break;
         }
     }
     for (int v = 0; v < c->value_count; v++) {
@@ -210,7 +215,8 @@ static dr_code allocate(float **memory, size_t *floats, piece_list *list, dr_err
     bool fits = !list->overflow && fit(floats, list, order);
     dr_mem_free(order);
     if (!fits) {
-        return dr_fail(err, DR_RESOURCE_EXHAUSTED, "the graph asks for more memory than there are "
+        return dr_fail(err, DR_RESOURCE_EXHAUSTED,
+                       "the graph asks for more memory than there are "
                        "addresses");
     }
     *memory = dr_mem_alloc(*floats * sizeof **memory);

@@ -18,8 +18,8 @@ static bool bins_shape(dr_graph *g, dr_node_def *y)
         return dr__op_fail(g, y, "logits of %lld bins, expected 2 or more", (long long)bins);
     }
     if (!(y->attr.f[0] < y->attr.f[1])) {
-        return dr__op_fail(g, y, "bins from %g to %g, expected low < high",
-                           (double)y->attr.f[0], (double)y->attr.f[1]);
+        return dr__op_fail(g, y, "bins from %g to %g, expected low < high", (double)y->attr.f[0],
+                           (double)y->attr.f[1]);
     }
     if (y->input_count == 2 && dr_shape_width(dr__node_input(g, y, 1)->shape) != 1) {
         return dr__op_fail(g, y, "the target has shape %s, expected one number a row",

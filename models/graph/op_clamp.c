@@ -11,8 +11,8 @@ dr_node dr_clamp(dr_graph *g, dr_node x, float low, float high)
 static bool clamp_shape(dr_graph *g, dr_node_def *y)
 {
     if (!(y->attr.f[0] <= y->attr.f[1])) {
-        return dr__op_fail(g, y, "bounds are %g to %g, expected low <= high",
-                           (double)y->attr.f[0], (double)y->attr.f[1]);
+        return dr__op_fail(g, y, "bounds are %g to %g, expected low <= high", (double)y->attr.f[0],
+                           (double)y->attr.f[1]);
     }
     return dr__shape_equal(g, y);
 }

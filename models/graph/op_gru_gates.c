@@ -29,8 +29,7 @@ static bool gru_shape(dr_graph *g, dr_node_def *y)
 
 static void gru_forward(const dr_step *s, const dr_kernels *k)
 {
-    k->gru_gates(s->y->data, s->x[0]->data, s->x[1]->data, (size_t)s->y->rows,
-                 (size_t)s->y->width);
+    k->gru_gates(s->y->data, s->x[0]->data, s->x[1]->data, (size_t)s->y->rows, (size_t)s->y->width);
 }
 
 /* The gradients of `count` neighbouring units of one row. p, dp point to the reset parts, the
@@ -65,9 +64,8 @@ static void gru_backward(const dr_step *s, const dr_kernels *k)
         for (int64_t i = 0; i < n; i += BLOCK) {
             int count = n - i < BLOCK ? (int)(n - i) : BLOCK;
             gru_block(parts->grad ? parts->grad + row * 3 * n + i : NULL,
-                      state->grad ? state->grad + row * n + i : NULL,
-                      parts->data + row * 3 * n + i, state->data + row * n + i,
-                      s->y->grad + row * n + i, n, count, k);
+                      state->grad ? state->grad + row * n + i : NULL, parts->data + row * 3 * n + i,
+                      state->data + row * n + i, s->y->grad + row * n + i, n, count, k);
         }
     }
 }

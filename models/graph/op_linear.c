@@ -54,9 +54,10 @@ static void linear_forward(const dr_step *s, const dr_kernels *k)
     for (size_t r = 0; bias && r < rows; r++) {
         memcpy(y + r * out, bias, out * sizeof *y);
     }
-    dr_gemm_blas(y, x->data, s->x[1]->data,
-                 &(dr_gemm_options){.m = rows, .n = out, .k = in, .transpose_b = true,
-                                    .accumulate = bias != NULL});
+    dr_gemm_blas(
+        y, x->data, s->x[1]->data,
+        &(dr_gemm_options){
+            .m = rows, .n = out, .k = in, .transpose_b = true, .accumulate = bias != NULL});
 }
 
 static void linear_backward(const dr_step *s, const dr_kernels *k)
@@ -65,14 +66,15 @@ static void linear_backward(const dr_step *s, const dr_kernels *k)
     const float *dy = s->y->grad;
     size_t rows = (size_t)x->rows, in = (size_t)x->width, out = (size_t)s->y->width;
     if (x->grad && rows) {
-        dr_gemm_blas(x->grad, dy, w->data,
-                     &(dr_gemm_options){.m = rows, .n = in, .k = out,
-                                        .accumulate = !(s->first & 1)});
+        dr_gemm_blas(
+            x->grad, dy, w->data,
+            &(dr_gemm_options){.m = rows, .n = in, .k = out, .accumulate = !(s->first & 1)});
     }
     if (w->grad && rows) {
-        dr_gemm_blas(w->grad, dy, x->data,
-                     &(dr_gemm_options){.m = out, .n = in, .k = rows, .transpose_a = true,
-                                        .accumulate = !(s->first & 2)});
+        dr_gemm_blas(
+            w->grad, dy, x->data,
+            &(dr_gemm_options){
+                .m = out, .n = in, .k = rows, .transpose_a = true, .accumulate = !(s->first & 2)});
     } else if (w->grad && (s->first & 2)) {
         memset(w->grad, 0, out * in * sizeof(float));
     }

@@ -14,49 +14,52 @@ static bool unary_shape(dr_graph *g, dr_node_def *y)
 }
 
 /* name(x) with `derivative` an expression of x and y. */
-#define UNARY(fn, derivative)                                                              \
-    dr_node dr_##fn(dr_graph *g, dr_node x)                                                \
-    {                                                                                      \
-        return dr__graph_apply(g, &dr_op_##fn, &x, 1, (dr_attr){0});                       \
-    }                                                                                      \
-    static void fn##_forward(const dr_step *s, const dr_kernels *k)                        \
-    {                                                                                      \
-        k->fn(s->y->data, s->x[0]->data, dr__count(s->y));                                 \
-    }                                                                                      \
-    static void fn##_backward(const dr_step *s, const dr_kernels *k)                       \
-    {                                                                                      \
-        const float *restrict xs = s->x[0]->data, *restrict ys = s->y->data;               \
-        const float *restrict dy = s->y->grad;                                             \
-        float *restrict dx = s->x[0]->grad;                                                \
-        (void)k, (void)xs, (void)ys;                                                       \
-        derivative                                                                         \
-    }                                                                                      \
-    const dr_op dr_op_##fn = {                                                             \
-        .name = #fn, .shape = unary_shape, .forward = fn##_forward, .backward = fn##_backward,\
+#define UNARY(fn, derivative)                                                \
+    dr_node dr_##fn(dr_graph *g, dr_node x)                                  \
+    {                                                                        \
+        return dr__graph_apply(g, &dr_op_##fn, &x, 1, (dr_attr){0});         \
+    }                                                                        \
+    static void fn##_forward(const dr_step *s, const dr_kernels *k)          \
+    {                                                                        \
+        k->fn(s->y->data, s->x[0]->data, dr__count(s->y));                   \
+    }                                                                        \
+    static void fn##_backward(const dr_step *s, const dr_kernels *k)         \
+    {                                                                        \
+        const float *restrict xs = s->x[0]->data, *restrict ys = s->y->data; \
+        const float *restrict dy = s->y->grad;                               \
+        float *restrict dx = s->x[0]->grad;                                  \
+        (void)k, (void)xs, (void)ys;                                         \
+        derivative                                                           \
+    }                                                                        \
+    const dr_op dr_op_##fn = {                                               \
+        .name = #fn,                                                         \
+        .shape = unary_shape,                                                \
+        .forward = fn##_forward,                                             \
+        .backward = fn##_backward,                                           \
     };
 
-#define EACH(expression)                                 \
+#define EACH(expression)                                  \
     for (size_t i = 0, n = dr__count(s->y); i < n; i++) { \
-        const float x = xs[i], y = ys[i];                \
-        (void)x, (void)y;                                \
-        dx[i] += dy[i] * (expression);                   \
+        const float x = xs[i], y = ys[i];                 \
+        (void)x, (void)y;                                 \
+        dx[i] += dy[i] * (expression);                    \
     }
 
 /* The same with p = sigmoid(x) beside it. */
-#define EACH_SIGMOID(expression)                                        \
+#define EACH_SIGMOID(expression)                                             \
     for (size_t first = 0, n = dr__count(s->y); first < n; first += BLOCK) { \
-        float block[BLOCK];                                             \
-        size_t count = n - first < BLOCK ? n - first : BLOCK;           \
-        k->sigmoid(block, xs + first, count);                           \
-        for (size_t i = 0; i < count; i++) {                            \
-            const float y = ys[first + i], p = block[i];                \
-            (void)y;                                                    \
-            dx[first + i] += dy[first + i] * (expression);              \
-        }                                                               \
+        float block[BLOCK];                                                  \
+        size_t count = n - first < BLOCK ? n - first : BLOCK;                \
+        k->sigmoid(block, xs + first, count);                                \
+        for (size_t i = 0; i < count; i++) {                                 \
+            const float y = ys[first + i], p = block[i];                     \
+            (void)y;                                                         \
+            dx[first + i] += dy[first + i] * (expression);                   \
+        }                                                                    \
     }
 
 UNARY(tanh, EACH(1.0f - y * y))
-UNARY(sigmoid, EACH(y * (1.0f - y)))
+UNARY(sigmoid, EACH(y *(1.0f - y)))
 UNARY(exp, EACH(y))
 UNARY(symlog, EACH(1.0f / (1.0f + fabsf(x))))
 UNARY(symexp, EACH(1.0f + fabsf(y)))

@@ -12,8 +12,7 @@ dr_node dr_unimix_log_softmax(dr_graph *g, dr_node logits, float mix)
 static bool unimix_shape(dr_graph *g, dr_node_def *y)
 {
     if (!(y->attr.f[0] >= 0 && y->attr.f[0] < 1)) {
-        return dr__op_fail(g, y, "mix is %g, expected 0 or more and below 1",
-                           (double)y->attr.f[0]);
+        return dr__op_fail(g, y, "mix is %g, expected 0 or more and below 1", (double)y->attr.f[0]);
     }
     return dr__shape_equal(g, y);
 }

@@ -64,22 +64,24 @@ void dr_params_release(dr_params *params)
 
 /* ---- adding ---- */
 
-static dr_code check_new(const dr_params *params, const char *name, int rank,
-                         const int64_t *shape, int64_t *count, dr_error *err)
+static dr_code check_new(const dr_params *params, const char *name, int rank, const int64_t *shape,
+                         int64_t *count, dr_error *err)
 {
     if (dr_params_find(params, name) >= 0) {
         return dr_fail(err, DR_ALREADY_EXISTS, "weight \"%s\": added twice", name);
     }
     if (rank < 0 || rank > 4) {
-        return dr_fail(err, DR_INVALID_ARGUMENT, "weight \"%s\": rank is %d, expected 0 to 4",
-                       name, rank);
+        return dr_fail(err, DR_INVALID_ARGUMENT, "weight \"%s\": rank is %d, expected 0 to 4", name,
+                       rank);
     }
     *count = 1;
     for (int i = 0; i < rank; i++) {
         if (shape[i] < 1 || __builtin_mul_overflow(*count, shape[i], count) ||
             *count > INT64_MAX / 8) {
-            return dr_fail(err, DR_INVALID_ARGUMENT, "weight \"%s\": dimension %d is %lld, expected "
-                           "at least 1 and a product that fits", name, i, (long long)shape[i]);
+            return dr_fail(err, DR_INVALID_ARGUMENT,
+                           "weight \"%s\": dimension %d is %lld, expected "
+                           "at least 1 and a product that fits",
+                           name, i, (long long)shape[i]);
         }
     }
     return DR_OK;
@@ -122,8 +124,8 @@ static dr_code add(dr_params *params, const char *name, float *values, int rank,
         free_entry(e);
         return dr_mem_fail(err, "a weight");
     }
-    e->param = (dr_param){.name = e->name, .rank = rank, .count = count,
-                          .values = values ? values : e->owned};
+    e->param = (dr_param){
+        .name = e->name, .rank = rank, .count = count, .values = values ? values : e->owned};
     for (int i = 0; i < rank; i++) {
         e->param.shape[i] = shape[i];
     }
@@ -176,8 +178,10 @@ dr_code dr_params_get_packed(const dr_packed **out, dr_params *params, int index
 {
     const dr_param *param = dr_params_get(params, index);
     if (param->rank != 2) {
-        return dr_fail(err, DR_INVALID_ARGUMENT, "weight \"%s\": rank is %d, expected 2 for a linear "
-                       "layer", param->name, param->rank);
+        return dr_fail(err, DR_INVALID_ARGUMENT,
+                       "weight \"%s\": rank is %d, expected 2 for a linear "
+                       "layer",
+                       param->name, param->rank);
     }
     entry *e = params->entries[index];
     dr_code code = DR_OK;
