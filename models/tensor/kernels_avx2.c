@@ -11,6 +11,8 @@
 #include "models/tensor/kernels.h"
 
 #if defined(__AVX2__) && defined(__FMA__)
+#include <stdbool.h>
+
 #include "models/tensor/kernels_avx2_math.h"
 
 /* ---- element by element ---- */
@@ -169,42 +171,63 @@ static float row_largest(const float *x, size_t n)
     return largest_of(best);
 }
 
+/* p = (1 - mix) softmax(x) + mix / n; p may be x. */
+static void mixed_softmax(float *p, const float *x, size_t n, float mix)
+{
+    const __m256 max = _mm256_set1_ps(row_largest(x, n));
+    __m256 sum = _mm256_setzero_ps();
+    for (size_t i = 0; i < n; i += 8) {
+        __m256 e = exp8(_mm256_sub_ps(load8(x + i, n - i), max));
+        sum = _mm256_add_ps(sum, keep8(e, n - i, _mm256_setzero_ps()));
+        store8(p + i, n - i, e);
+    }
+    const __m256 share = _mm256_set1_ps((1.0f - mix) / sum_of(sum));
+    const __m256 floor = _mm256_set1_ps(mix / (float)n);
+    for (size_t i = 0; i < n; i += 8) {
+        store8(p + i, n - i, _mm256_fmadd_ps(load8(p + i, n - i), share, floor));
+    }
+}
+
+/* l = x - max - log(sum of e^(x - max)); l may be x. */
+static void log_softmax(float *l, const float *x, size_t n)
+{
+    const __m256 max = _mm256_set1_ps(row_largest(x, n));
+    __m256 sum = _mm256_setzero_ps();
+    for (size_t i = 0; i < n; i += 8) {
+        __m256 e = exp8(_mm256_sub_ps(load8(x + i, n - i), max));
+        sum = _mm256_add_ps(sum, keep8(e, n - i, _mm256_setzero_ps()));
+    }
+    const __m256 log_sum = log8(_mm256_set1_ps(sum_of(sum)));
+    for (size_t i = 0; i < n; i += 8) {
+        __m256 centred = _mm256_sub_ps(load8(x + i, n - i), max);
+        store8(l + i, n - i, _mm256_sub_ps(centred, log_sum));
+    }
+}
+
+static void log_softmax_groups(float *l, const float *x, size_t groups, size_t classes)
+{
+    for (size_t g = 0; g < groups; g++) {
+        log_softmax(l + g * classes, x + g * classes, classes);
+    }
+}
+
+/* The logarithms are a pass of their own over all groups: behind the long chain of one group's
+ * softmax they would wait for it. */
 static void unimix_avx2(float *probs, float *log_probs, const float *logits, size_t groups,
                         size_t classes, float mix)
 {
-    const __m256 floor = _mm256_set1_ps(mix / (float)classes);
-    for (size_t g = 0; g < groups; g++, logits += classes) {
-        float *p = probs ? probs + g * classes : NULL;
-        float *l = log_probs ? log_probs + g * classes : NULL;
-        const __m256 max = _mm256_set1_ps(row_largest(logits, classes));
-        __m256 sums = _mm256_setzero_ps();
-        for (size_t i = 0; i < classes; i += 8) { /* e^(x - max) rests in the outputs */
-            size_t left = classes - i;
-            __m256 centred = _mm256_sub_ps(load8(logits + i, left), max);
-            __m256 e = keep8(exp8(centred), left, _mm256_setzero_ps());
-            sums = _mm256_add_ps(sums, e);
-            if (p) {
-                store8(p + i, left, e);
-            }
-            if (l) {
-                store8(l + i, left, mix == 0.0f ? centred : e);
-            }
-        }
-        float sum = sum_of(sums);
-        const __m256 share = _mm256_set1_ps((1.0f - mix) / sum);
-        const __m256 log_sum = l && mix == 0.0f ? log8(_mm256_set1_ps(sum)) : floor;
-        for (size_t i = 0; i < classes; i += 8) {
-            size_t left = classes - i;
-            if (p) {
-                store8(p + i, left, _mm256_fmadd_ps(load8(p + i, left), share, floor));
-            }
-            if (l) {
-                __m256 v = load8(l + i, left);
-                store8(l + i, left,
-                       mix == 0.0f ? _mm256_sub_ps(v, log_sum)
-                                   : log8(_mm256_fmadd_ps(v, share, floor)));
-            }
-        }
+    const bool mixed = mix != 0.0f;
+    float *target = probs ? probs : mixed ? log_probs : NULL;
+    if (log_probs && !mixed && log_probs != logits) { /* before `probs` may replace the logits */
+        log_softmax_groups(log_probs, logits, groups, classes);
+    }
+    for (size_t g = 0; g < groups && target; g++) {
+        mixed_softmax(target + g * classes, logits + g * classes, classes, mix);
+    }
+    if (log_probs && mixed) {
+        log_avx2(log_probs, target, groups * classes);
+    } else if (log_probs && log_probs == logits) {
+        log_softmax_groups(log_probs, logits, groups, classes);
     }
 }
 
