@@ -1,0 +1,46 @@
+/* main.c: choose a command, nothing else. */
+#include <stdio.h>
+#include <string.h>
+
+#include "models/base/check.h"
+#include "server/cmd_serve.h"
+#include "server/options.h"
+
+static const struct {
+    const char *word;
+    int (*run)(int argc, char *const *argv);
+    const char *help;
+} COMMANDS[] = {
+    {"serve", dr_cmd_serve, "host world models and answer gRPC"},
+};
+
+static void print_usage(FILE *file)
+{
+    fputs("usage: dreamd COMMAND [options]\n\n", file);
+    for (size_t i = 0; i < DR_COUNT(COMMANDS); i++) {
+        fprintf(file, "  %-8s %s\n", COMMANDS[i].word, COMMANDS[i].help);
+    }
+    fputs("\ndreamd COMMAND --help lists the options of a command; dreamd --version says what\n"
+          "this program was made of.\n",
+          file);
+}
+
+int main(int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : "";
+    for (size_t i = 0; i < DR_COUNT(COMMANDS); i++) {
+        if (strcmp(word, COMMANDS[i].word) == 0) {
+            return COMMANDS[i].run(argc - 1, argv + 1);
+        }
+    }
+    if (strcmp(word, "--version") == 0) {
+        dr_options_print_version(stdout);
+        return 0;
+    }
+    bool asked = strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+    if (!asked && *word) {
+        fprintf(stderr, "dreamd: unknown command \"%s\"\n", word);
+    }
+    print_usage(asked ? stdout : stderr);
+    return asked ? 0 : 2;
+}

@@ -1,0 +1,115 @@
+/* rpc_impl.h: a call from the transport's side; see rpc.h for the service's side.
+ *
+ *   http2.c              rpc_call.c                                   the service
+ *   headers      ──→ add_header, begin ──→ refused, or on_start
+ *   DATA         ──→ receive ──→ reader ──→ unpack ──→ on_message ──→ send, reply, finish
+ *   END_STREAM   ──→ half_close ─────────────────────→ on_message or on_half_closed
+ *   stream ended ──→ lost ──→ on_cancelled, if it was not over
+ *
+ *   OPEN ──finish──→ OVER (what is queued still drains) ──stream ended──→ LOST (http2 is NULL)
+ *     └───────────────── lost, deadline ──────────────────────────────────┘
+ *
+ * Calls are recycled with a piece of their memory, so a small call allocates nothing of ours.
+ */
+#ifndef DR_SERVER_RPC_IMPL_H
+#define DR_SERVER_RPC_IMPL_H
+#include <stdatomic.h>
+
+#include "models/base/buf.h"
+#include "server/grpc.h"
+#include "server/http2.h"
+#include "server/loop.h"
+#include "server/rpc.h"
+#include "server/rpc_table.h"
+
+typedef struct dr_server dr_server;
+
+typedef struct dr_metadata {
+    struct dr_metadata *next;
+    const char *key, *value; /* in the call's arena */
+} dr_metadata;
+
+struct dr_call {
+    dr_call *next, *previous; /* of the connection's calls; `next` also of the kept ones */
+    dr_server *server;
+    dr_http2 *http2; /* NULL once the stream is gone */
+    int32_t stream_id;
+    uint32_t references;
+    _Atomic bool over;
+    bool started : 1;        /* handed to the service */
+    bool half_closed : 1;    /* the client has sent all */
+    bool half_delivered : 1; /* and the service knows */
+    bool paused : 1;
+    bool delivering : 1;
+    bool responding : 1;     /* response headers are submitted */
+    bool finished : 1;       /* status is set */
+    bool unwritable : 1;     /* the service was told to stop */
+    bool out_begun : 1;      /* a part of what is queued has left, or is in a frame */
+    bool is_loopback : 1;
+    bool bad_headers : 1;    /* too many */
+
+    const dr_rpc_method *method; /* NULL = unknown path */
+    const dr_rpc_service *service;
+    void *ud;
+
+    /* headers, before begin */
+    const char *path;     /* as sent, if unknown; in the arena */
+    uint32_t header_bytes, header_count;
+    bool is_post : 1, is_grpc : 1, has_timeout : 1, bad_timeout : 1;
+    uint64_t timeout_ns;
+    dr_metadata *metadata;
+    dr_error refusal; /* why a header cannot be served: bad_timeout */
+
+    dr_timer deadline; /* started while not over and a deadline exists */
+    uint64_t deadline_ns;
+
+    dr_arena arena;   /* as long as the call */
+    dr_arena scratch; /* one request of a stream */
+    dr_grpc_reader reader;
+    dr_buf pending;   /* bytes that came while paused */
+    void *request;    /* the one request, until half-close */
+    uint64_t charged; /* of server->received_bytes */
+
+    dr_buf out;      /* framed answers */
+    size_t out_sent; /* of them, given to nghttp2 */
+    dr_error status; /* once finished */
+
+    char peer[56];
+};
+
+/* ---- called by http2.c ---- */
+
+/* NULL without memory. One reference, the transport's. */
+dr_call *dr__call_create(dr_server *server, dr_http2 *http2, int32_t stream_id);
+void dr__call_add_header(dr_call *call, const char *name, size_t name_length, const char *value,
+                         size_t value_length);
+void dr__call_begin(dr_call *call);
+/* Tells http2 how much of the stream's window is free again as it goes. */
+void dr__call_receive(dr_call *call, const uint8_t *bytes, size_t length);
+void dr__call_half_close(dr_call *call);
+/* The stream is gone: cancels if not over, drops the transport's reference. */
+void dr__call_lost(dr_call *call);
+/* Framed bytes that wait; putting some into a frame; having written that frame. */
+size_t dr__call_waiting(const dr_call *call);
+void dr__call_promise(dr_call *call, size_t length);
+void dr__call_sent(dr_call *call, size_t length);
+
+/* ---- called by the rest of the transport ---- */
+
+/* Finishes with `err` and tells the service with on_cancelled: deadline, drain. */
+void dr__call_abort(dr_call *call, const dr_error *err);
+void dr__calls_free_kept(dr_server *server);
+
+/* rpc_message.c: unpacks into `arena`, whose cap is raised by what `length` is worth; checks every
+ * string for UTF-8 and NUL. INVALID_ARGUMENT names the message type. */
+DR_CHECKED dr_code dr__rpc_unpack(void **out, dr_arena *arena,
+                                  const struct ProtobufCMessageDescriptor *type,
+                                  const uint8_t *bytes, size_t length, dr_error *err);
+/* Appends prefix and packed message to `out`. */
+DR_CHECKED dr_code dr__rpc_pack(dr_buf *out, const struct ProtobufCMessage *message, dr_error *err);
+
+/* rpc_status.c: google.rpc.Status of `err` packed into `out`; 0 = there is nothing to say beyond
+ * code and message, or it does not fit. */
+size_t dr__rpc_pack_status(uint8_t *out, size_t size, const dr_error *err);
+
+#endif
