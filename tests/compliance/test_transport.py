@@ -8,13 +8,11 @@ import random
 import signal
 import socket
 import subprocess
-import threading
 import time
 
 import grpc
 import h2.config
 import h2.connection
-import h2.events
 import hpack
 import pytest
 from google.protobuf import descriptor_pb2
@@ -124,32 +122,50 @@ def test_reflection_lists_and_describes_every_service(channel, version):
 # ---- deadlines and cancelling ----
 
 
-def raw_call(daemon, headers=(), body=b"", end=True, path=CHECK, method="POST",
-             content_type="application/grpc"):
-    """One call by raw HTTP/2 frames; returns its headers and trailers as a dict, and `reset`."""
+def open_call(daemon, headers=(), path=CHECK, method="POST", content_type="application/grpc",
+              end=False):
+    """A connection of raw HTTP/2 frames with one call begun on it."""
     sock = socket.create_connection((daemon.host, daemon.port), timeout=20)
     connection = h2.connection.H2Connection(
         h2.config.H2Configuration(header_encoding="utf-8", validate_outbound_headers=False))
     connection.initiate_connection()
     connection.send_headers(1, [
         (":method", method), (":scheme", "http"), (":authority", "test"), (":path", path),
-        ("content-type", content_type), ("te", "trailers"), *headers], end_stream=end and not body)
-    for first in range(0, len(body), 16384):
-        piece = body[first:first + 16384]
-        connection.send_data(1, piece, end_stream=end and first + len(piece) == len(body))
+        ("content-type", content_type), ("te", "trailers"), *headers], end_stream=end)
     sock.sendall(connection.data_to_send())
-    seen = {}
-    while True:
-        for event in connection.receive_data(sock.recv(65536)):
-            if isinstance(event, (h2.events.ResponseReceived, h2.events.TrailersReceived)):
-                seen.update(event.headers)
-            if isinstance(event, h2.events.StreamReset):
-                seen["reset"] = int(event.error_code)
-            if isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset,
-                                  h2.events.ConnectionTerminated)):
-                sock.close()
+    return sock, connection
+
+
+def send_body(sock, connection, body, end=True):
+    connection.send_data(1, body, end_stream=end)
+    sock.sendall(connection.data_to_send())
+
+
+def read_answer(sock, until_closed=False):
+    """Headers and trailers as a dict; also `data` and `goaways`. By hand: h2 takes nothing
+    after a GOAWAY."""
+    decoder, seen, received = hpack.Decoder(), {"data": b"", "goaways": 0}, b""
+    while chunk := sock.recv(65536):
+        received += chunk
+        while len(received) >= 9 and len(received) >= 9 + int.from_bytes(received[:3], "big"):
+            length, kind, flags = int.from_bytes(received[:3], "big"), received[3], received[4]
+            payload, received = received[9:9 + length], received[9 + length:]
+            seen["goaways"] += kind == 7
+            if kind == 0:
+                seen["data"] += payload
+            if kind == 1:
+                seen.update(decoder.decode(payload))
+            if kind in (0, 1) and flags & 1 and not until_closed:
                 return seen
-        sock.sendall(connection.data_to_send())
+    return seen
+
+
+def raw_call(daemon, headers=(), body=b"", end=True, **options):
+    sock, connection = open_call(daemon, headers, end=end and not body, **options)
+    with sock:
+        if body:
+            send_body(sock, connection, body, end)
+        return read_answer(sock)
 
 
 def test_a_deadline_in_the_past_is_answered_without_the_service(daemon, channel):
@@ -386,67 +402,40 @@ def test_sigterm_tells_watchers_and_leaves(start_daemon):
 def test_sigterm_lets_a_call_in_flight_finish(start_daemon):
     """A request of which one half comes after SIGTERM is still answered."""
     daemon = start_daemon()
-    sock = socket.create_connection((daemon.host, daemon.port), timeout=20)
-    connection = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
-    connection.initiate_connection()
-    connection.send_headers(1, [(":method", "POST"), (":scheme", "http"), (":authority", "t"),
-                                (":path", CHECK), ("content-type", "application/grpc"),
-                                ("te", "trailers")])
-    connection.send_data(1, b"\0\0\0")
-    sock.sendall(connection.data_to_send())
+    sock, connection = open_call(daemon)
+    send_body(sock, connection, b"\0\0\0", end=False)
     time.sleep(0.3)
     daemon.process.send_signal(signal.SIGTERM)
     time.sleep(0.5)
     assert daemon.process.poll() is None
-    connection.send_data(1, b"\0\0", end_stream=True)
-    sock.sendall(connection.data_to_send())
-    # h2 takes nothing after a GOAWAY, so the frames are read by hand.
-    received = b""
-    while chunk := sock.recv(65536):
-        received += chunk
-    decoder, headers, kinds = hpack.Decoder(), {}, []
-    while received:
-        length, kind = int.from_bytes(received[:3], "big"), received[3]
-        payload, received = received[9:9 + length], received[9 + length:]
-        kinds.append(kind)
-        if kind == 0:
-            assert payload == b"\0\0\0\0\2\x08\x02"  # NOT_SERVING
-        if kind == 1:
-            headers.update(decoder.decode(payload))
-    assert headers["grpc-status"] == "0"
-    assert 0 in kinds and kinds.count(7) == 2  # the answer, and GOAWAY twice
+    send_body(sock, connection, b"\0\0")
+    answer = read_answer(sock, until_closed=True)
+    assert answer["data"] == b"\0\0\0\0\2\x08\x02"  # NOT_SERVING
+    assert answer["grpc-status"] == "0"
+    assert answer["goaways"] == 2
     assert daemon.process.wait(timeout=20) == 0
 
 
 def test_the_grace_ends(start_daemon):
     daemon = start_daemon("--drain-grace", "200ms")
-    answer = {}
-    caller = threading.Thread(
-        target=lambda: answer.update(raw_call(daemon, body=b"\0\0\0", end=False)))
-    caller.start()
+    sock, connection = open_call(daemon)
+    send_body(sock, connection, b"\0\0\0", end=False)
     time.sleep(0.3)
     daemon.process.send_signal(signal.SIGTERM)
-    caller.join(timeout=20)
-    assert answer["grpc-status"] == "14"
+    assert read_answer(sock)["grpc-status"] == "14"
     assert daemon.process.wait(timeout=20) == 0
 
 
 def test_a_second_signal_ends_at_once(start_daemon):
     daemon = start_daemon("--drain-grace", "1h")
-    caller = socket.create_connection((daemon.host, daemon.port))
-    connection = h2.connection.H2Connection()
-    connection.initiate_connection()
-    connection.send_headers(1, [(":method", "POST"), (":scheme", "http"), (":authority", "t"),
-                                (":path", CHECK), ("content-type", "application/grpc")])
-    caller.sendall(connection.data_to_send())
-    time.sleep(0.3)
-    daemon.process.send_signal(signal.SIGTERM)
-    time.sleep(0.3)
-    assert daemon.process.poll() is None
-    daemon.process.send_signal(signal.SIGINT)
-    assert daemon.process.wait(timeout=5) == 1
+    with open_call(daemon)[0]:
+        time.sleep(0.3)
+        daemon.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert daemon.process.poll() is None
+        daemon.process.send_signal(signal.SIGINT)
+        assert daemon.process.wait(timeout=5) == 1
     daemon.process.returncode = 0  # as meant
-    caller.close()
 
 
 def test_silent_connections_are_closed(start_daemon):
