@@ -59,7 +59,9 @@ dr_code dr_family_add_params(dr_params *params, const dr_family *family, const v
         if (code != DR_OK)
             return code;
         family->build(config, (dr_verb)verb, graph);
-        code = add_verb_params(params, graph, err);
+        code = dr_graph_check(graph, err);
+        if (code == DR_OK)
+            code = add_verb_params(params, graph, err);
         dr_graph_destroy(graph);
         if (code != DR_OK)
             return code;

@@ -121,6 +121,11 @@ static dr_code build_graphs(dr_model *model, dr_error *err)
         if (code != DR_OK)
             return code;
         model->family->build(model->config, (dr_verb)verb, model->graphs[verb]);
+        code = dr_graph_check(model->graphs[verb], err);
+        if (code != DR_OK) {
+            dr_error_prefix(err, "%s", dr_verb_name((dr_verb)verb));
+            return code;
+        }
     }
     return DR_OK;
 }

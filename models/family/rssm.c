@@ -119,13 +119,15 @@ static dr_node unscale_std(dr_graph *g, const dr_rssm_config *c, dr_node std)
 
 /* ---- latent ---- */
 
+/* Computed once a run, then the same for every row. */
 dr_rssm_state dr_rssm_initial(dr_graph *g, const dr_rssm_config *c)
 {
     dr_node weight = dr_graph_param(g, "rssm.initial", 1, (int64_t[]){c->deter});
-    dr_node deter = dr_tanh(g, dr_broadcast(g, weight));
+    dr_node deter = dr_tanh(g, weight);
     dr_node logits = dr_rssm_prior(g, c, deter);
     dr_node mode = dr_affine(g, dr_slice(g, logits, 0, c->stoch), 0.0f, -1.0f);
-    return (dr_rssm_state){deter, dr_rssm_sample(g, dr_rssm_log_probs(g, c, logits), mode)};
+    dr_node stoch = dr_rssm_sample(g, dr_rssm_log_probs(g, c, logits), mode);
+    return (dr_rssm_state){dr_broadcast(g, deter), dr_broadcast(g, stoch)};
 }
 
 void dr_rssm_reset(dr_graph *g, dr_node first, dr_rssm_state initial, dr_rssm_state *state,

@@ -44,6 +44,14 @@ void dr_graph_fail(dr_graph *graph, const char *format, ...)
     dr_fail(&graph->error, DR_INVALID_ARGUMENT, "%s", text);
 }
 
+dr_code dr_graph_check(const dr_graph *graph, dr_error *err)
+{
+    if (graph->error.code == DR_OK) {
+        return DR_OK;
+    }
+    return dr_fail(err, graph->error.code, "%s", graph->error.message);
+}
+
 static dr_node fail_memory(dr_graph *graph)
 {
     if (graph->error.code == DR_OK) {

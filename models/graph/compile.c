@@ -218,8 +218,9 @@ static dr_code make_all(compilation *m)
 dr_code dr_graph_compile(dr_compiled **out, const dr_graph *graph, dr_params *params,
                          const dr_compile_options *options, dr_error *err)
 {
-    if (graph->error.code != DR_OK) {
-        return dr_fail(err, graph->error.code, "%s", graph->error.message);
+    dr_code code = dr_graph_check(graph, err);
+    if (code != DR_OK) {
+        return code;
     }
     if (options->rows_max < 1) {
         return dr_fail(err, DR_INVALID_ARGUMENT, "rows_max is %d, expected 1 or more",
@@ -237,7 +238,7 @@ dr_code dr_graph_compile(dr_compiled **out, const dr_graph *graph, dr_params *pa
     c->rows = -1;
     c->learn = options->learn;
     compilation m = {.c = c, .graph = graph, .params = params, .options = options, .err = err};
-    dr_code code = number_values(&m);
+    code = number_values(&m);
     code = code == DR_OK ? allocate_lists(&m) : code;
     code = code == DR_OK ? make_all(&m) : code;
     code = code == DR_OK ? dr__layout(c, err) : code;

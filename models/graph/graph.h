@@ -89,6 +89,8 @@ dr_node dr_graph_find_output(const dr_graph *graph, const char *name);
 dr_shape dr_graph_get_shape(const dr_graph *graph, dr_node node);
 /* Records a failure found by the builder's caller; sticky like the others. */
 void dr_graph_fail(dr_graph *graph, const char *format, ...) DR_PRINTF(2, 3);
+/* The first failure so far, which dr_graph_compile would report; OK while there is none. */
+DR_CHECKED dr_code dr_graph_check(const dr_graph *graph, dr_error *err);
 
 /* What the graph consists of, for checking weights and for documentation. */
 int dr_graph_output_count(const dr_graph *graph);
