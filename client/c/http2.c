@@ -20,6 +20,7 @@
 #define WINDOW_BYTES (16 << 20) /* a large reply does not wait for window updates */
 #define SEND_HIGH (1u << 20)    /* more queued than this and send waits for the daemon */
 #define READ_ROUNDS 64          /* x 16 KiB: what is read before the caller may take messages */
+#define WIRE_BYTES (256u << 10) /* gathered before they are sent */
 #define PREFIX 5
 
 typedef enum { CALL_NONE, CALL_OPEN, CALL_OVER } call_state;
@@ -37,10 +38,12 @@ struct dreamd__connection {
     call_state state;
     int32_t stream;
     uint64_t deadline_ms;
-    dreamd__bytes out; /* framed messages on their way */
-    bool out_closed;   /* nothing follows what is in `out` */
-    dreamd__bytes in;  /* framed messages, as they come */
-    size_t taken;      /* bytes of `in` handed to the caller, consumed at the next receive */
+    dreamd__bytes wire; /* HTTP/2 frames about to be sent */
+    bool has_spoken;    /* the peer sent its SETTINGS: it is an HTTP/2 server */
+    dreamd__bytes out;  /* framed messages on their way */
+    bool out_closed;    /* nothing follows what is in `out` */
+    dreamd__bytes in;   /* framed messages, as they come */
+    size_t taken;       /* bytes of `in` handed to the caller, consumed at the next receive */
     bool in_no_memory;
     int http_status, grpc_status; /* -1: not seen */
     bool is_grpc;
@@ -143,6 +146,14 @@ static int on_stream_close(nghttp2_session *session, int32_t stream, uint32_t co
     return 0;
 }
 
+static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *ud)
+{
+    dreamd__connection *c = ud;
+    (void)session;
+    c->has_spoken |= frame->hd.type == NGHTTP2_SETTINGS;
+    return 0;
+}
+
 static nghttp2_session *create_session(dreamd__connection *c)
 {
     nghttp2_session_callbacks *callbacks = NULL;
@@ -155,6 +166,7 @@ static nghttp2_session *create_session(dreamd__connection *c)
         return NULL;
     }
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
     int failed = nghttp2_session_client_new(&session, callbacks, c);
@@ -208,6 +220,7 @@ void dreamd__connection_close(dreamd__connection *c)
     if (c->fd >= 0) {
         close(c->fd);
     }
+    dreamd__bytes_free(&c->wire);
     dreamd__bytes_free(&c->out);
     dreamd__bytes_free(&c->in);
     dreamd__bytes_free(&c->message);
@@ -236,7 +249,7 @@ static void read_waiting(dreamd__connection *c)
         if (count <= 0) {
             break_connection(c, count == 0 ? "the daemon closed the connection" : strerror(errno));
         } else if (nghttp2_session_mem_recv(c->session, bytes, (size_t)count) < 0) {
-            break_connection(c, "the answer is not HTTP/2 (is this dreamd's gRPC port?)");
+            break_connection(c, "the answer is not HTTP/2");
         }
     }
 }
@@ -247,34 +260,45 @@ bool dreamd__connection_is_usable(dreamd__connection *c)
     return !c->broken && nghttp2_session_check_request_allowed(c->session);
 }
 
-/* Writes all that nghttp2 has, in as few packets as possible; stops when the socket is full. */
+/* Sends the gathered bytes; waits where the socket is full, and reads meanwhile, so that two full
+ * sockets never wait for each other. */
+static void send_wire(dreamd__connection *c)
+{
+    while (!c->broken && c->wire.first < c->wire.length) {
+        ssize_t count = send(c->fd, c->wire.bytes + c->wire.first, c->wire.length - c->wire.first,
+                             MSG_NOSIGNAL);
+        if (count >= 0) {
+            c->wire.first += (size_t)count;
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            if (dreamd__socket_wait(c->fd, true, c->deadline_ms, c->cancel, NULL) != DREAMD_OK) {
+                break_connection(c, "a request was cut off in the middle");
+            }
+            read_waiting(c);
+        } else if (errno != EINTR) {
+            break_connection(c, strerror(errno));
+        }
+    }
+}
+
+/* Writes all that nghttp2 may send now. Frames are gathered first: the HEADERS and DATA of a small
+ * request are one packet. */
 static bool write_waiting(dreamd__connection *c)
 {
-    while (!c->broken && nghttp2_session_want_write(c->session)) {
+    ssize_t length = 1;
+    while (!c->broken && length > 0) {
         const uint8_t *bytes;
-        ssize_t length = nghttp2_session_mem_send(c->session, &bytes);
+        dreamd__bytes_clear(&c->wire);
+        while (c->wire.length < WIRE_BYTES &&
+               (length = nghttp2_session_mem_send(c->session, &bytes)) > 0) {
+            if (!dreamd__bytes_add(&c->wire, bytes, (size_t)length)) {
+                break_connection(c, "out of memory in the client");
+                return false;
+            }
+        }
         if (length < 0) {
             break_connection(c, nghttp2_strerror((int)length));
         }
-        if (length <= 0) {
-            break;
-        }
-        for (ssize_t sent = 0; sent < length && !c->broken;) {
-            /* MSG_MORE: HEADERS and DATA of a small request share a packet. */
-            int more = nghttp2_session_want_write(c->session) ? MSG_MORE : 0;
-            ssize_t n = send(c->fd, bytes + sent, (size_t)(length - sent), MSG_NOSIGNAL | more);
-            if (n >= 0) {
-                sent += n;
-            } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-                /* mem_send's bytes live until its next call: the rest has to go now. */
-                if (dreamd__socket_wait(c->fd, true, c->deadline_ms, c->cancel, NULL) != 0) {
-                    break_connection(c, "a request was cut off in the middle");
-                }
-                read_waiting(c);
-            } else if (errno != EINTR) {
-                break_connection(c, strerror(errno));
-            }
-        }
+        send_wire(c);
     }
     return !c->broken;
 }
@@ -294,11 +318,12 @@ static int pump(dreamd__connection *c, dreamd_error *err)
     }
     if (c->state == CALL_OPEN && !c->broken && !nghttp2_session_want_read(c->session) &&
         !nghttp2_session_want_write(c->session)) {
-        break_connection(c, "it was ended (is this dreamd's gRPC port?)");
+        break_connection(c, "it was ended");
     }
     if (c->state == CALL_OPEN && c->broken) {
-        return dreamd__fail(err, DREAMD_UNAVAILABLE, "connection to %s lost: %s", c->authority,
-                            c->why_broken);
+        return dreamd__fail(err, DREAMD_UNAVAILABLE, "connection to %s lost: %s%s", c->authority,
+                            c->why_broken,
+                            c->has_spoken ? "" : "; is this dreamd's gRPC port (7733)?");
     }
     return DREAMD_OK;
 }
@@ -366,13 +391,14 @@ int dreamd__call_send(dreamd__connection *c, const void *message, size_t length,
     }
     c->out_closed = last;
     nghttp2_session_resume_data(c->session, c->stream);
-    while (c->state == CALL_OPEN && c->out.length - c->out.first > SEND_HIGH) {
-        int code = pump(c, err);
-        if (code != DREAMD_OK) {
-            return code;
+    int code = DREAMD_OK;
+    while (code == DREAMD_OK && c->state == CALL_OPEN && c->out.length - c->out.first > SEND_HIGH) {
+        write_waiting(c);
+        if (c->out.length - c->out.first > SEND_HIGH) {
+            code = pump(c, err); /* flow control: wait for the daemon to read */
         }
     }
-    return DREAMD_OK;
+    return code;
 }
 
 /* A status for a stream that ended without one. */
