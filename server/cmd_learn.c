@@ -52,8 +52,7 @@ static void step_env(void *ud, const float *action, float *observation, float *r
     dr_env *env = ud;
     dr_env_transition transition;
     dr_env_step(&transition, env, action);
-    memcpy(observation, transition.observation,
-           env->kind->observation_size * sizeof *observation);
+    memcpy(observation, transition.observation, env->kind->observation_size * sizeof *observation);
     *reward = (float)transition.reward;
     *terminated = transition.terminated;
     *truncated = transition.truncated;
@@ -155,9 +154,15 @@ static void join_command(char command[COMMAND_BYTES], int argc, char *const *arg
 /* Horizon and candidates as on the true dynamics of the pendulum, where more gains nothing. */
 static dr_plan_settings choose_planning(void)
 {
-    return (dr_plan_settings){.method = DR_PLAN_CEM, .horizon = 15, .candidates = 64,
-                              .iterations = 3, .elites = 8, .initial_std = 1.0f, .min_std = 0.05f,
-                              .discount = 1.0f, .warm_start = true};
+    return (dr_plan_settings){.method = DR_PLAN_CEM,
+                              .horizon = 15,
+                              .candidates = 64,
+                              .iterations = 3,
+                              .elites = 8,
+                              .initial_std = 1.0f,
+                              .min_std = 0.05f,
+                              .discount = 1.0f,
+                              .warm_start = true};
 }
 
 static dr_code run_command(const dr_learn_options *o, const char *command, dr_error *err)
@@ -165,8 +170,7 @@ static dr_code run_command(const dr_learn_options *o, const char *command, dr_er
     const dr_env_kind *kind = NULL;
     dr_env env;
     dr_learn_world world = {.ud = &env, .reset = reset_env, .step = step_env};
-    dr_learn run = {.options = o, .stop = &stop, .command = command,
-                    .planning = choose_planning()};
+    dr_learn run = {.options = o, .stop = &stop, .command = command, .planning = choose_planning()};
     dr_code code = o->env[0] ? find_env(&kind, o->env, err) : DR_OK;
     if (!code && kind) {
         dr_env_init(&env, kind);
@@ -196,8 +200,8 @@ int dr_cmd_learn(int argc, char *const *argv)
     dr_options_wish wish = DR_OPTIONS_RUN;
     dr_error err = {0};
     char command[COMMAND_BYTES];
-    dr_code code = dr_options_parse(&values, &options, &wish, table, DR_COUNT(table), argc, argv,
-                                    &err);
+    dr_code code =
+        dr_options_parse(&values, &options, &wish, table, DR_COUNT(table), argc, argv, &err);
     int done = EXIT_DONE;
     if (!code && wish == DR_OPTIONS_HELP)
         dr_options_print_help(stdout, usage, table, DR_COUNT(table));

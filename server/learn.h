@@ -48,8 +48,8 @@ typedef struct {
     int steps_max;    /* of an episode */
     void *ud;
     void (*reset)(void *ud, uint64_t seed, float *observation);
-    void (*step)(void *ud, const float *action, float *observation, float *reward,
-                 int *terminated, int *truncated);
+    void (*step)(void *ud, const float *action, float *observation, float *reward, int *terminated,
+                 int *truncated);
 } dr_learn_world;
 
 typedef struct {

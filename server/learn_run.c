@@ -18,22 +18,25 @@
 #include "models/learner/agent.h"
 #include "server/learn.h"
 
-#define SHARE_RANDOM 0.1  /* of the updates: on random episodes alone */
-#define SHARE_FULL 0.7    /* of the updates: at the full rate, and while collecting */
-#define RATE_LAST 0.1     /* of the learning rate, at the end */
-#define NOISE_EVEN 0.3f   /* on actions of episodes 0, 2 ...; in units of half the range */
+#define SHARE_RANDOM 0.1 /* of the updates: on random episodes alone */
+#define SHARE_FULL 0.7   /* of the updates: at the full rate, and while collecting */
+#define RATE_LAST 0.1    /* of the learning rate, at the end */
+#define NOISE_EVEN 0.3f  /* on actions of episodes 0, 2 ...; in units of half the range */
 #define NOISE_ODD 0.1f
 enum {
-    HOLD_MAX = 15,    /* random actions are held for 1 to so many steps: that gets further */
-    HELD_OUT = 8,     /* one recorded episode of so many is not learned from */
-    LINES = 20,       /* of the learning curve, where there is no world */
+    HOLD_MAX = 15, /* random actions are held for 1 to so many steps: that gets further */
+    HELD_OUT = 8,  /* one recorded episode of so many is not learned from */
+    LINES = 20,    /* of the learning curve, where there is no world */
     TIMED_UPDATES = 5,
     SITE_RANDOM = 1,
 };
 /* Environment seeds of episodes that are never learned from begin here. */
 #define SEED_UNSEEN (UINT64_C(1) << 40)
 
-static bool is_stopped(const dr_learn *run) { return atomic_load(run->stop); }
+static bool is_stopped(const dr_learn *run)
+{
+    return atomic_load(run->stop);
+}
 
 static uint64_t env_seed(const dr_learn *run, uint64_t index)
 {

@@ -34,8 +34,8 @@ static dr_code read_config(dr_json **out, const dr_learn_options *o, dr_error *e
     dr_buf_init(&text, CONFIG_BYTES_MAX);
     dr_code code = dr_file_read(&text, o->model_config, err);
     if (!code)
-        code = dr_json_parse(out, (const char *)text.bytes, text.length, o->model_config, NULL,
-                             err);
+        code =
+            dr_json_parse(out, (const char *)text.bytes, text.length, o->model_config, NULL, err);
     dr_buf_deinit(&text);
     return code ? dr_error_prefix(err, "--model-config") : DR_OK;
 }
@@ -149,7 +149,8 @@ static void add_quality(card *c, const dr_learn *run)
     const dr_learn_returns *r = &run->returns;
     add(c, "\n## Measured quality\n\n");
     if (r->episodes)
-        add(c, "Return by planning (the defaults of manifest.json) over %d episodes that it never "
+        add(c,
+            "Return by planning (the defaults of manifest.json) over %d episodes that it never "
             "saw: **%.1f**, standard deviation %.1f, least %.1f.\n",
             r->episodes, r->mean, r->std, r->least);
     else
@@ -158,7 +159,8 @@ static void add_quality(card *c, const dr_learn *run)
         add(c, "The error of decoded observations was not measured in this run.\n");
         return;
     }
-    add(c, "\nError of the decoded observation on %zu episodes that it never saw%s. Filtered for "
+    add(c,
+        "\nError of the decoded observation on %zu episodes that it never saw%s. Filtered for "
         "some steps, then imagined with the recorded actions alone; root mean square, each "
         "element in units of its standard deviation. Beside it: the mean observation, and the last "
         "one seen.\n\n| horizon | model | mean | last value |\n| ---: | ---: | ---: | ---: |\n",
@@ -175,11 +177,13 @@ static dr_code write_card(dr_buf *text, const dr_learn *run, dr_error *err)
     const dr_replay *replay = dr_learner_get_replay(run->learner);
     const char *env = dr_replay_get_episode(replay, 0)->env;
     card c = {text, err, DR_OK};
-    add(&c, "# %s\n\nA world model of %s: a recurrent state-space model (DreamerV3) with heads for "
+    add(&c,
+        "# %s\n\nA world model of %s: a recurrent state-space model (DreamerV3) with heads for "
         "observation, reward and continue; no policy, it acts by planning.\n\n## Made by\n\n"
         "    %s\n\n",
         run->name, env[0] ? env : "an environment without a name", run->command);
-    add(&c, "%lld real steps in %zu episodes (%lld of them by planning with the model as it was), "
+    add(&c,
+        "%lld real steps in %zu episodes (%lld of them by planning with the model as it was), "
         "%lld updates of %d sequences of %d steps. The losses are those of the public DreamerV3 "
         "code, the optimiser is Adam at %g, falling to a tenth over the last third.\n",
         (long long)run->env_steps, dr_replay_episode_count(replay), (long long)run->planned_steps,
@@ -187,8 +191,8 @@ static dr_code write_card(dr_buf *text, const dr_learn *run, dr_error *err)
         o->learning_rate);
     add_quality(&c, run);
     add(&c, "\n## Not for\n\nAnything but this environment with these spaces. It knows what its "
-        "episodes showed: far from them, and beyond the horizons above, what it imagines "
-        "is not to be trusted. It must not steer real machines.\n");
+            "episodes showed: far from them, and beyond the horizons above, what it imagines "
+            "is not to be trusted. It must not steer real machines.\n");
     if (!c.code)
         c.code = dr_buf_append(text, "", 1, err);
     return c.code;
@@ -201,7 +205,9 @@ static dr_code add_weights(dr_safetensors_writer *writer, const dr_params *param
     dr_code code = DR_OK;
     for (int i = 0; i < dr_params_count(params) && !code; i++) {
         const dr_param *param = dr_params_get(params, i);
-        dr_tensor tensor = {.dtype = DR_F32, .rank = param->rank, .data = param->values,
+        dr_tensor tensor = {.dtype = DR_F32,
+                            .rank = param->rank,
+                            .data = param->values,
                             .bytes = (size_t)param->count * sizeof(float)};
         memcpy(tensor.shape, param->shape, (size_t)param->rank * sizeof *param->shape);
         code = dr_safetensors_writer_add(writer, param->name, &tensor, err);
@@ -223,8 +229,11 @@ static dr_code add_starts(dr_safetensors_writer *writer, const dr_learn *run, fl
         for (size_t k = 0; k < count; k++)
             memcpy(table + k * width, dr_replay_get_episode(replay, k)->observation + column,
                    width * sizeof *table);
-        dr_tensor tensor = {.dtype = DR_F32, .rank = leaf->rank + 1, .shape = {(int64_t)count},
-                            .data = table, .bytes = count * width * sizeof *table};
+        dr_tensor tensor = {.dtype = DR_F32,
+                            .rank = leaf->rank + 1,
+                            .shape = {(int64_t)count},
+                            .data = table,
+                            .bytes = count * width * sizeof *table};
         memcpy(tensor.shape + 1, leaf->shape, (size_t)leaf->rank * sizeof *leaf->shape);
         char name[DR_SPACE_KEY_MAX + 16];
         snprintf(name, sizeof name, "observation%s%s", leaf->key[0] ? "." : "", leaf->key);
@@ -244,8 +253,8 @@ dr_code dr__learn_save(char digest[DR_DIGEST_HEX], dr_learn *run, dr_model *mode
     dr_buf manifest, text;
     dr_buf_init(&manifest, DR_MANIFEST_BYTES_MAX);
     dr_buf_init(&text, CARD_BYTES_MAX);
-    float *table = dr_mem_alloc(count * (size_t)dr_space_elements(run->spaces.observation) *
-                                sizeof *table);
+    float *table =
+        dr_mem_alloc(count * (size_t)dr_space_elements(run->spaces.observation) * sizeof *table);
     dr_code code = table ? DR_OK : dr_mem_fail(err, "the checkpoint");
     if (!code)
         code = dr_safetensors_writer_create(&weights, err);
@@ -262,10 +271,12 @@ dr_code dr__learn_save(char digest[DR_DIGEST_HEX], dr_learn *run, dr_model *mode
     if (!code)
         code = write_card(&text, run, err);
     if (!code) {
-        dr_checkpoint_parts parts = {
-            .manifest = (const char *)manifest.bytes, .manifest_length = manifest.length,
-            .weights = weights, .probe = dr_probe_get_writer(probe), .starts = starts,
-            .card = (const char *)text.bytes};
+        dr_checkpoint_parts parts = {.manifest = (const char *)manifest.bytes,
+                                     .manifest_length = manifest.length,
+                                     .weights = weights,
+                                     .probe = dr_probe_get_writer(probe),
+                                     .starts = starts,
+                                     .card = (const char *)text.bytes};
         code = dr_checkpoint_write(digest, run->options->out, &parts, err);
     }
     dr_probe_destroy(probe);

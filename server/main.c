@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "models/base/check.h"
+#include "server/cmd_learn.h"
 #include "server/cmd_serve.h"
 #include "server/options.h"
 
@@ -12,6 +13,7 @@ static const struct {
     const char *help;
 } COMMANDS[] = {
     {"serve", dr_cmd_serve, "host world models and answer gRPC"},
+    {"learn", dr_cmd_learn, "make a checkpoint from an environment or from recorded episodes"},
 };
 
 static void print_usage(FILE *file)

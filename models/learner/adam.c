@@ -45,7 +45,10 @@ void dr_adam_destroy(dr_adam *adam)
     dr_mem_free(adam);
 }
 
-void dr_adam_set_rate(dr_adam *adam, double rate) { adam->options.rate = rate; }
+void dr_adam_set_rate(dr_adam *adam, double rate)
+{
+    adam->options.rate = rate;
+}
 
 /* Eight sums side by side: quick, and in an order of its own that never changes. */
 static double sum_squares(const float *g, size_t count)
@@ -92,12 +95,15 @@ double dr_adam_step(dr_adam *adam, const float *const *gradients)
     if (!isfinite(norm))
         return norm;
     double t = (double)++adam->steps;
-    factors f = {.clip = o->clip > 0 && norm + 1e-6 > o->clip ? (float)(o->clip / (norm + 1e-6)) : 1,
+    factors f = {.clip =
+                     o->clip > 0 && norm + 1e-6 > o->clip ? (float)(o->clip / (norm + 1e-6)) : 1,
                  .rate = (float)(o->rate / (1 - pow(o->beta1, t))),
                  .root = (float)(1 / sqrt(1 - pow(o->beta2, t))),
                  .eps = (float)o->eps,
-                 .keep1 = (float)o->beta1, .take1 = (float)(1 - o->beta1),
-                 .keep2 = (float)o->beta2, .take2 = (float)(1 - o->beta2)};
+                 .keep1 = (float)o->beta1,
+                 .take1 = (float)(1 - o->beta1),
+                 .keep2 = (float)o->beta2,
+                 .take2 = (float)(1 - o->beta2)};
     size_t first = 0;
     for (int i = 0; i < count; i++) {
         const dr_param *param = dr_params_get(adam->params, i);

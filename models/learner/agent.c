@@ -41,8 +41,7 @@ static dr_code compile_state(dr_compiled **out, const dr_model *model, dr_verb v
 
 static dr_code init_filter(row_filter *filter, const dr_model *model, dr_error *err)
 {
-    *filter = (row_filter){.model = model,
-                           .action_width = dr_model_get_shape(model)->action_width};
+    *filter = (row_filter){.model = model, .action_width = dr_model_get_shape(model)->action_width};
     dr_code code = compile_state(&filter->initial, model, DR_VERB_INITIAL, err);
     return code ? code : compile_state(&filter->observe, model, DR_VERB_OBSERVE, err);
 }
@@ -175,8 +174,8 @@ dr_code dr_agent_act(dr_agent *agent, float *action, const float *observation,
     if (has_plan)
         shift_mean(agent);
     dr_plan_result result = {.action = agent->action, .mean = agent->mean};
-    dr_code code = dr_planner_run(agent->planner, &result, agent->state, &agent->key, has_plan,
-                                  stop, err);
+    dr_code code =
+        dr_planner_run(agent->planner, &result, agent->state, &agent->key, has_plan, stop, err);
     if (code)
         return code;
     agent->key.step++;

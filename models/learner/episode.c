@@ -14,8 +14,8 @@ static dr_code check_size(const char *what, int value, int max, dr_error *err)
                    max);
 }
 
-dr_code dr_episode_create(dr_episode **out, int observation_width, int action_width,
-                          int steps_max, const float *observation, dr_error *err)
+dr_code dr_episode_create(dr_episode **out, int observation_width, int action_width, int steps_max,
+                          const float *observation, dr_error *err)
 {
     dr_code code = check_size("observation width", observation_width, DR_EPISODE_WIDTH_MAX, err);
     if (!code)
@@ -57,8 +57,8 @@ void dr_episode_destroy(dr_episode *episode)
     dr_mem_free(episode);
 }
 
-void dr_episode_add(dr_episode *e, const float *action, float reward, int terminated,
-                    int truncated, const float *observation)
+void dr_episode_add(dr_episode *e, const float *action, float reward, int terminated, int truncated,
+                    const float *observation)
 {
     DR_ASSERT(e->steps < e->steps_max);
     size_t t = (size_t)e->steps++, ow = (size_t)e->observation_width, aw = (size_t)e->action_width;

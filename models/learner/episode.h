@@ -15,19 +15,19 @@
 
 enum {
     DR_EPISODE_STEPS_MAX = 1 << 20,
-    DR_EPISODE_WIDTH_MAX = 1 << 16,    /* floats of an observation, or of an action */
-    DR_EPISODE_BYTES_MAX = 256 << 20,  /* of a file */
-    DR_EPISODE_FILES_MAX = 1 << 16,    /* in a folder */
-    DR_EPISODE_ENV_MAX = 64            /* bytes of the environment's name, with the NUL */
+    DR_EPISODE_WIDTH_MAX = 1 << 16,   /* floats of an observation, or of an action */
+    DR_EPISODE_BYTES_MAX = 256 << 20, /* of a file */
+    DR_EPISODE_FILES_MAX = 1 << 16,   /* in a folder */
+    DR_EPISODE_ENV_MAX = 64           /* bytes of the environment's name, with the NUL */
 };
 
 typedef struct {
     int observation_width, action_width;
-    int steps;          /* T, transitions recorded */
-    int steps_max;      /* room for so many */
-    float *observation; /* [steps + 1, observation_width] */
-    float *action;      /* [steps, action_width], in the action space's units */
-    float *reward;      /* [steps] */
+    int steps;                       /* T, transitions recorded */
+    int steps_max;                   /* room for so many */
+    float *observation;              /* [steps + 1, observation_width] */
+    float *action;                   /* [steps, action_width], in the action space's units */
+    float *reward;                   /* [steps] */
     uint8_t *terminated, *truncated; /* [steps], 0 or 1 */
     char env[DR_EPISODE_ENV_MAX];    /* "Pendulum-v1"; may be "" */
     uint64_t seed;                   /* of the environment's reset */

@@ -33,7 +33,8 @@ static dr_code parse_spaces(dr_episode_spaces *out, const char *text, const char
     if (!text)
         return dr_fail(err, DR_INVALID_ARGUMENT,
                        "%s: metadata \"spaces\" is missing, expected JSON with observation_space "
-                       "and action_space", file);
+                       "and action_space",
+                       file);
     dr_json *json = NULL;
     dr_json_scope scope;
     dr_code code = dr_json_parse(&json, text, strlen(text), file, NULL, err);
@@ -45,8 +46,10 @@ static dr_code parse_spaces(dr_episode_spaces *out, const char *text, const char
         code = dr_space_parse(&out->action, &scope, "action_space", err);
     dr_json_release(json);
     if (!code && out->action->kind == DR_SPACE_DICT)
-        code = dr_fail(err, DR_INVALID_ARGUMENT, "%s: spaces.action_space is a Dict, expected "
-                       "Box or Discrete", file);
+        code = dr_fail(err, DR_INVALID_ARGUMENT,
+                       "%s: spaces.action_space is a Dict, expected "
+                       "Box or Discrete",
+                       file);
     if (!code && dr_space_elements(out->observation) > DR_EPISODE_WIDTH_MAX)
         code = dr_fail(err, DR_INVALID_ARGUMENT,
                        "%s: observations have %lld elements, at most %d are allowed", file,
@@ -107,8 +110,8 @@ static dr_code check_finite(const float *values, size_t count, const char *file,
 {
     for (size_t i = 0; i < count; i++)
         if (!isfinite(values[i]))
-            return dr_fail(err, DR_INVALID_ARGUMENT,
-                           "%s: element %zu of \"%s\" is not finite", file, i, name);
+            return dr_fail(err, DR_INVALID_ARGUMENT, "%s: element %zu of \"%s\" is not finite",
+                           file, i, name);
     return DR_OK;
 }
 
@@ -220,8 +223,8 @@ static dr_code read_file(dr_episode **out, dr_episode_spaces *spaces, const dr_s
     if (!zeros)
         return dr_mem_fail(err, "an episode file");
     dr_episode *e = NULL;
-    code = dr_episode_create(&e, width, (int)spaces->action->leaves[0].count,
-                             (int)reward->shape[0], zeros, err);
+    code = dr_episode_create(&e, width, (int)spaces->action->leaves[0].count, (int)reward->shape[0],
+                             zeros, err);
     dr_mem_free(zeros);
     if (!code)
         code = read_tensors(e, st, file, spaces, err);

@@ -133,8 +133,8 @@ static dr_code evaluate_episode(evaluation *ev, const dr_episode *e, dr_error *e
         code = dr_model_compile(&step, ev->model, DR_VERB_STEP, places, NULL, 0, err);
     if (!code) {
         for (size_t p = 0; p < rows; p++) /* place p moves to row p, never backwards */
-            memmove(states + p * state_width,
-                    states + (FILTERED + p * STRIDE) * state_width, state_width * sizeof *states);
+            memmove(states + p * state_width, states + (FILTERED + p * STRIDE) * state_width,
+                    state_width * sizeof *states);
         imagine(ev, e, step, states, places, keys, decoded);
     }
     dr_compiled_destroy(step);
@@ -151,8 +151,7 @@ static void finish(dr_horizon_error out[DR_EVALUATE_HORIZONS], const evaluation 
         out[i] = (dr_horizon_error){.count = ev->sums[i].places};
         if (n > 0)
             out[i] = (dr_horizon_error){ev->sums[i].places, sqrt(ev->sums[i].model / n),
-                                        sqrt(ev->sums[i].constant / n),
-                                        sqrt(ev->sums[i].last / n)};
+                                        sqrt(ev->sums[i].constant / n), sqrt(ev->sums[i].last / n)};
     }
 }
 

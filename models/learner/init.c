@@ -67,9 +67,8 @@ void dr__init_params(dr_params *params, uint64_t seed)
         const dr_param *param = dr_params_get(params, i);
         size_t count = (size_t)param->count;
         dr_noise_key key = {.seed = seed, .row = (uint32_t)i};
-        double deviation = param->rank == 2
-                               ? sqrt(2.0 / (double)(param->shape[0] + param->shape[1]))
-                               : 0;
+        double deviation =
+            param->rank == 2 ? sqrt(2.0 / (double)(param->shape[0] + param->shape[1])) : 0;
         if (ends_with(param->name, ".norm.weight"))
             fill(param->values, count, 1);
         else if (param->rank != 2 || !strcmp(param->name, "reward.logits.weight") ||

@@ -15,8 +15,9 @@ enum {
 };
 
 /* The outputs of the losses' graph, in the order of dr_learner_losses. */
-static const char *const loss_names[] = {"loss",          "loss.observation", "loss.reward",
-                                         "loss.continue", "loss.dynamics",    "loss.representation"};
+static const char *const loss_names[] = {"loss",          "loss.observation",
+                                         "loss.reward",   "loss.continue",
+                                         "loss.dynamics", "loss.representation"};
 enum { LOSSES = sizeof loss_names / sizeof loss_names[0] };
 
 struct dr_learner {
@@ -77,12 +78,15 @@ static dr_code check_options(const dr_learner_options *o, dr_error *err)
     };
     dr_code code = DR_OK;
     for (size_t i = 0; i < DR_COUNT(numbers) && !code; i++)
-        code = check_number(numbers[i].name, numbers[i].value, numbers[i].least, numbers[i].most,
-                            err);
+        code =
+            check_number(numbers[i].name, numbers[i].value, numbers[i].least, numbers[i].most, err);
     return code;
 }
 
-static const dr_rssm_config *get_config(const dr_learner *learner) { return learner->config; }
+static const dr_rssm_config *get_config(const dr_learner *learner)
+{
+    return learner->config;
+}
 
 static int observation_width(const dr_rssm_config *c)
 {
@@ -114,8 +118,8 @@ static dr_code make_batch(dr_learner *learner, dr_error *err)
     size_t entries = (size_t)o->rows * (size_t)o->length, ow = (size_t)observation_width(c);
     size_t aw = (size_t)c->action_width, width = ow + aw + 3 + (size_t)c->stoch;
     float *next = learner->memory = dr_mem_alloc(entries * width * sizeof(float));
-    learner->gradients = dr_mem_zalloc((size_t)dr_params_count(learner->params),
-                                       sizeof *learner->gradients);
+    learner->gradients =
+        dr_mem_zalloc((size_t)dr_params_count(learner->params), sizeof *learner->gradients);
     if (!next || !learner->gradients)
         return dr_mem_fail(err, "a batch");
     learner->batch = (dr_batch){.rows = o->rows, .length = o->length, .observation = next};
@@ -192,7 +196,10 @@ dr_code dr_learner_add(dr_learner *learner, dr_episode *episode, dr_error *err)
     return dr_replay_add(learner->replay, episode, err);
 }
 
-const dr_replay *dr_learner_get_replay(const dr_learner *learner) { return learner->replay; }
+const dr_replay *dr_learner_get_replay(const dr_learner *learner)
+{
+    return learner->replay;
+}
 
 /* ---- updates ---- */
 
@@ -286,15 +293,27 @@ dr_code dr_learner_update(dr_learner *learner, dr_learner_losses *losses, dr_err
     return dr_learner_update_on(learner, batch, learner->uniform, losses, err);
 }
 
-int dr_learner_uniform_width(const dr_learner *learner) { return get_config(learner)->stoch; }
+int dr_learner_uniform_width(const dr_learner *learner)
+{
+    return get_config(learner)->stoch;
+}
 
-int64_t dr_learner_update_count(const dr_learner *learner) { return learner->updates; }
+int64_t dr_learner_update_count(const dr_learner *learner)
+{
+    return learner->updates;
+}
 
-void dr_learner_set_rate(dr_learner *learner, double rate) { dr_adam_set_rate(learner->adam, rate); }
+void dr_learner_set_rate(dr_learner *learner, double rate)
+{
+    dr_adam_set_rate(learner->adam, rate);
+}
 
 /* ---- weights ---- */
 
-dr_params *dr_learner_get_params(dr_learner *learner) { return learner->params; }
+dr_params *dr_learner_get_params(dr_learner *learner)
+{
+    return learner->params;
+}
 
 dr_code dr_learner_copy_params(dr_params **out, const dr_learner *learner, dr_error *err)
 {

@@ -18,11 +18,11 @@
 
 typedef struct {
     uint64_t seed;
-    int rows, length;        /* a batch: sequences, and their steps */
+    int rows, length; /* a batch: sequences, and their steps */
     int64_t replay_steps_max;
     dr_adam_options adam;
-    float free_nats;         /* a KL below this is not made smaller */
-    float dynamics_scale;    /* of KL(stop(posterior) || prior): teaches the prior */
+    float free_nats;            /* a KL below this is not made smaller */
+    float dynamics_scale;       /* of KL(stop(posterior) || prior): teaches the prior */
     float representation_scale; /* of KL(posterior || stop(prior)): teaches the posterior */
 } dr_learner_options;
 

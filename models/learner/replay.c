@@ -89,7 +89,10 @@ dr_code dr_replay_add(dr_replay *replay, dr_episode *episode, dr_error *err)
     return DR_OK;
 }
 
-size_t dr_replay_episode_count(const dr_replay *replay) { return replay->count; }
+size_t dr_replay_episode_count(const dr_replay *replay)
+{
+    return replay->count;
+}
 
 const dr_episode *dr_replay_get_episode(const dr_replay *replay, size_t index)
 {
@@ -97,7 +100,10 @@ const dr_episode *dr_replay_get_episode(const dr_replay *replay, size_t index)
     return replay->episodes[index];
 }
 
-int64_t dr_replay_step_count(const dr_replay *replay) { return replay->steps; }
+int64_t dr_replay_step_count(const dr_replay *replay)
+{
+    return replay->steps;
+}
 
 /* ---- drawing ---- */
 

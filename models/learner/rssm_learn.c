@@ -17,8 +17,8 @@
 
 /* The filtered latents of all steps, and what is needed for the losses. */
 typedef struct {
-    dr_rssm_state state;  /* repeat `length` */
-    dr_node posterior;    /* log-probabilities */
+    dr_rssm_state state; /* repeat `length` */
+    dr_node posterior;   /* log-probabilities */
 } filtered;
 
 static filtered filter(dr_graph *g, const dr_rssm_config *c, int length, dr_node embedding,
@@ -51,8 +51,8 @@ static dr_node add_loss(dr_graph *g, dr_node sum, const char *name, dr_node loss
     return sum == DR_NODE_NONE ? loss : dr_add(g, sum, loss);
 }
 
-static dr_node add_kl(dr_graph *g, dr_node sum, const char *name, dr_node p, dr_node q,
-                      float scale, float free_nats)
+static dr_node add_kl(dr_graph *g, dr_node sum, const char *name, dr_node p, dr_node q, float scale,
+                      float free_nats)
 {
     dr_node kl = dr_categorical_kl(g, p, q);
     dr_graph_output(g, name, dr_mean(g, kl));

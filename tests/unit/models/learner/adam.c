@@ -19,14 +19,17 @@ static void make_params(void)
     cr_assert_eq(dr_params_add(params, "b", 1, &shape_b, &b, &err), DR_OK);
 }
 
-static void free_params(void) { dr_params_release(params); }
+static void free_params(void)
+{
+    dr_params_release(params);
+}
 
 static dr_adam *make_adam(double clip)
 {
     dr_error err = {0};
     dr_adam *adam;
-    dr_adam_options options = {.rate = 0.01, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8,
-                               .clip = clip};
+    dr_adam_options options = {
+        .rate = 0.01, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = clip};
     cr_assert_eq(dr_adam_create(&adam, params, &options, &err), DR_OK);
     return adam;
 }
@@ -58,7 +61,10 @@ static void follow_formula(double clip)
     dr_adam_destroy(adam);
 }
 
-Test(adam, follows_the_formula, .init = make_params, .fini = free_params) { follow_formula(0); }
+Test(adam, follows_the_formula, .init = make_params, .fini = free_params)
+{
+    follow_formula(0);
+}
 
 /* The norms of the steps are about 5 and 90: some are clipped. */
 Test(adam, clips_the_norm_of_all_weights_together, .init = make_params, .fini = free_params)
@@ -76,8 +82,7 @@ Test(adam, leaves_unused_weights_alone, .init = make_params, .fini = free_params
     dr_adam_destroy(adam);
 }
 
-Test(adam, changes_nothing_where_a_gradient_is_not_finite, .init = make_params,
-     .fini = free_params)
+Test(adam, changes_nothing_where_a_gradient_is_not_finite, .init = make_params, .fini = free_params)
 {
     float ga[A] = {0}, gb[B] = {1, NAN, 1, 1, 1};
     dr_adam *adam = make_adam(10);

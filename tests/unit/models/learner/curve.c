@@ -13,12 +13,11 @@
 #define GOLDEN "tests/golden/learner/curve.safetensors"
 enum { ROWS = 4, LENGTH = 8, UPDATES = 20, GROUPS = 4 };
 
-/* Losses of the first updates agree to 1e-6; the two codes sum in different orders, Adam divides
- * by roots of small numbers, and so the paths part slowly: 1e-3 after 20 updates is what was
- * asked, the largest difference measured was 2e-6. */
-#define LOSS_TOLERANCE 1e-4
-/* The weights move by at most 20 * 1e-3; a sign of a gradient that is nearly zero may differ. */
-#define WEIGHT_TOLERANCE 2e-3
+/* The two codes sum in different orders, and Adam divides by roots of small numbers, so the paths
+ * part slowly. Measured: 1.1e-7 for losses and 1.9e-6 for weights after 20 updates; another
+ * BLAS kernel may sum differently again. 1e-3 would still mean the same mathematics. */
+#define LOSS_TOLERANCE 2e-5
+#define WEIGHT_TOLERANCE 2e-4
 
 static dr_safetensors *file;
 static dr_manifest *manifest;
@@ -30,8 +29,8 @@ static void make_learner(void)
     dr_learner_options options = dr_learner_options_default();
     options.rows = ROWS;
     options.length = LENGTH;
-    options.adam = (dr_adam_options){.rate = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8,
-                                     .clip = 4};
+    options.adam =
+        (dr_adam_options){.rate = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = 4};
     manifest = tiny_learner_manifest(16, GROUPS, 4, 0.01);
     cr_assert_eq(dr_safetensors_open(&file, GOLDEN, 1 << 20, &err), DR_OK, "%s", err.message);
     cr_assert_eq(dr_learner_create(&learner, manifest, &options, &err), DR_OK, "%s", err.message);
@@ -49,7 +48,7 @@ static const dr_tensor *find(const char *prefix, const char *name)
     char full[256];
     snprintf(full, sizeof full, "%s%s", prefix, name);
     const dr_tensor *tensor = dr_safetensors_find(file, full);
-    cr_assert(tensor, "the golden file has no %s", full);
+    cr_assert(tensor != NULL, "the golden file has no %s", full);
     return tensor;
 }
 
@@ -75,8 +74,8 @@ static double worst_weight(void)
             double difference = fabs((double)param->values[k] - expected[k]);
             if (difference > worst)
                 worst = difference;
-            cr_assert(difference <= WEIGHT_TOLERANCE, "%s[%lld] is %g, PyTorch has %g",
-                      param->name, (long long)k, param->values[k], expected[k]);
+            cr_assert(difference <= WEIGHT_TOLERANCE, "%s[%lld] is %g, PyTorch has %g", param->name,
+                      (long long)k, param->values[k], expected[k]);
         }
     }
     return worst;
@@ -106,9 +105,13 @@ Test(learner, twenty_updates_follow_those_of_pytorch, .init = make_learner, .fin
     for (int i = 0; i < UPDATES; i++, parts += 5) {
         dr_error err = {0};
         dr_learner_losses got;
-        dr_batch batch = {.rows = ROWS, .length = LENGTH, .observation = table(i, "observation"),
-                          .action = table(i, "action"), .reward = table(i, "reward"),
-                          .cont = table(i, "continue"), .first = table(i, "first")};
+        dr_batch batch = {.rows = ROWS,
+                          .length = LENGTH,
+                          .observation = table(i, "observation"),
+                          .action = table(i, "action"),
+                          .reward = table(i, "reward"),
+                          .cont = table(i, "continue"),
+                          .first = table(i, "first")};
         dr_code code = dr_learner_update_on(learner, &batch, table(i, "uniform"), &got, &err);
         cr_assert_eq(code, DR_OK, "%s", err.message);
         worst = fmax(worst, compare("the loss", i, got.total, losses[i]));

@@ -115,7 +115,7 @@ Test(episode, a_folder_is_read_in_order_and_must_agree_on_spaces, .init = make_f
     cr_assert_eq(dr_episode_save(e, &swapped, temp_dir_path(folder, "3.safetensors"), &err), DR_OK);
     dr_episode_destroy(e);
     cr_assert_eq(dr_episode_list_load(&list, folder, &err), DR_INVALID_ARGUMENT);
-    cr_assert(strstr(err.message, "3.safetensors"), "%s", err.message);
+    cr_assert(strstr(err.message, "3.safetensors") != NULL, "%s", err.message);
 }
 
 Test(episode, another_file_in_the_folder_is_named, .init = make_folder, .fini = remove_folder)
@@ -124,7 +124,7 @@ Test(episode, another_file_in_the_folder_is_named, .init = make_folder, .fini = 
     dr_episode_list list;
     temp_dir_write(temp_dir_path(folder, "notes.txt"), "x", 1);
     cr_assert_eq(dr_episode_list_load(&list, folder, &err), DR_INVALID_ARGUMENT);
-    cr_assert(strstr(err.message, "notes.txt"), "%s", err.message);
+    cr_assert(strstr(err.message, "notes.txt") != NULL, "%s", err.message);
     cr_assert_eq(dr_episode_list_load(&list, temp_dir_path(folder, "nothing"), &err), DR_NOT_FOUND);
 }
 
@@ -147,15 +147,20 @@ typedef struct {
 static hostile cases[] = {
     {.what = "another kind", .expected = "kind", .kind = "photograph"},
     {.what = "no JSON", .expected = "", .spaces = "{"},
-    {.what = "a bomb of brackets", .expected = "", .spaces = "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["},
-    {.what = "a space is missing", .expected = "action_space",
+    {.what = "a bomb of brackets",
+     .expected = "",
+     .spaces = "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["},
+    {.what = "a space is missing",
+     .expected = "action_space",
      .spaces = "{\"observation_space\": {\"type\": \"Box\", \"shape\": [2], \"dtype\": "
                "\"float32\"}}"},
-    {.what = "actions in a Dict", .expected = "Dict",
+    {.what = "actions in a Dict",
+     .expected = "Dict",
      .spaces = "{\"observation_space\": {\"type\": \"Box\", \"shape\": [2], \"dtype\": "
                "\"float32\"}, \"action_space\": {\"type\": \"Dict\", \"spaces\": {\"x\": "
                "{\"type\": \"Box\", \"shape\": [1], \"dtype\": \"float32\"}}}}"},
-    {.what = "a space larger than the file", .expected = "observation",
+    {.what = "a space larger than the file",
+     .expected = "observation",
      .spaces = "{\"observation_space\": {\"type\": \"Box\", \"shape\": [60000], \"dtype\": "
                "\"float32\"}, \"action_space\": {\"type\": \"Box\", \"shape\": [1], "
                "\"dtype\": \"float32\"}}"},
@@ -173,7 +178,10 @@ static hostile cases[] = {
 static dr_code add(dr_safetensors_writer *writer, const char *name, dr_dtype dtype, int rank,
                    int64_t rows, int64_t width, const void *data)
 {
-    dr_tensor tensor = {.dtype = dtype, .rank = rank, .shape = {rows, width}, .data = data,
+    dr_tensor tensor = {.dtype = dtype,
+                        .rank = rank,
+                        .shape = {rows, width},
+                        .data = data,
                         .bytes = (size_t)(rows * (rank > 1 ? width : 1)) * dr_dtype_size(dtype)};
     return dr_safetensors_writer_add(writer, name, &tensor, NULL);
 }
@@ -188,9 +196,11 @@ static void write_hostile(const hostile *c, const char *path)
     flags[c->flag_at] = (uint8_t)c->flag;
     cr_assert_eq(dr_safetensors_writer_create(&writer, NULL), DR_OK);
     cr_assert_eq(dr_safetensors_writer_add_metadata(
-                     writer, "kind", c->kind[0] ? c->kind : "dreamd.episode.1", NULL), DR_OK);
-    cr_assert_eq(dr_safetensors_writer_add_metadata(
-                     writer, "spaces", c->spaces[0] ? c->spaces : good_spaces, NULL), DR_OK);
+                     writer, "kind", c->kind[0] ? c->kind : "dreamd.episode.1", NULL),
+                 DR_OK);
+    cr_assert_eq(dr_safetensors_writer_add_metadata(writer, "spaces",
+                                                    c->spaces[0] ? c->spaces : good_spaces, NULL),
+                 DR_OK);
     add(writer, "observation", DR_F32, 2, observations, width, numbers);
     if (c->actions >= 0)
         add(writer, "action", DR_F32, 2, c->actions ? c->actions : 3, 1, numbers);
@@ -209,8 +219,8 @@ ParameterizedTestParameters(episode, hostile_files_are_refused_with_a_reason)
     return cr_make_param_array(hostile, cases, sizeof cases / sizeof *cases);
 }
 
-ParameterizedTest(hostile *c, episode, hostile_files_are_refused_with_a_reason,
-                  .init = make_folder, .fini = remove_folder)
+ParameterizedTest(hostile *c, episode, hostile_files_are_refused_with_a_reason, .init = make_folder,
+                  .fini = remove_folder)
 {
     dr_error err = {0};
     dr_episode *e;
@@ -219,8 +229,8 @@ ParameterizedTest(hostile *c, episode, hostile_files_are_refused_with_a_reason,
     write_hostile(c, path);
     dr_code code = dr_episode_load(&e, &found, path, &err);
     cr_assert_eq(code, DR_INVALID_ARGUMENT, "%s: code %d", c->what, (int)code);
-    cr_assert(strstr(err.message, c->expected), "%s: %s", c->what, err.message);
-    cr_assert(strstr(err.message, "hostile.safetensors"), "%s: %s", c->what, err.message);
+    cr_assert(strstr(err.message, c->expected) != NULL, "%s: %s", c->what, err.message);
+    cr_assert(strstr(err.message, "hostile.safetensors") != NULL, "%s: %s", c->what, err.message);
     dr_episode_spaces_deinit(&found);
 }
 

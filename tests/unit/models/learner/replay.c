@@ -40,10 +40,19 @@ static void make_replay(void)
     cr_assert_eq(dr_replay_create(&replay, 2, 1, 1000, &err), DR_OK);
 }
 
-static void free_replay(void) { dr_replay_destroy(replay); }
+static void free_replay(void)
+{
+    dr_replay_destroy(replay);
+}
 
-static int number_at(int i) { return (int)observation[2 * i]; }
-static int time_at(int i) { return (int)observation[2 * i + 1]; }
+static int number_at(int i)
+{
+    return (int)observation[2 * i];
+}
+static int time_at(int i)
+{
+    return (int)observation[2 * i + 1];
+}
 
 /* The action, reward and continue of an entry are those that LED to its observation. */
 static void check_entry(int i, int steps, int terminates)
