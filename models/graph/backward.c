@@ -1,7 +1,8 @@
 /* backward.c: the gradients of one output, by walking the steps backwards.
  *
  * A step runs only if the output depends on it. A gradient is cleared when the first step that
- * adds to it is about to; an operation with sets_gradient is told instead, and overwrites. */
+ * adds to it is about to; an operation with sets_gradient is told instead, and overwrites. The
+ * weights of linear layers come last (dense.c). */
 #include <string.h>
 
 #include "models/graph/graph_impl.h"
@@ -22,12 +23,11 @@ static void prepare_input(dr_compiled *c, dr_step *s, int i)
     int x = (int)(s->x[i] - c->values);
     dr_value_info *root = &c->info[c->info[x].grad.root];
     c->info[x].grad_live = true;
-    if (root->grad_written) {
+    if (root->grad_written || (i == 1 && s->op->defers_weight)) {
         return;
     }
-    if (s->op->sets_gradient && !root->grad_partial) {
-        s->first |= 1u << i;
-        root->grad_written = true;
+    if (i == 0 && s->op->sets_gradient && !root->grad_partial) {
+        s->first = root->grad_written = true;
     } else {
         clear_root(c, c->info[x].grad.root);
     }
@@ -53,13 +53,14 @@ void dr_compiled_backward(dr_compiled *c, int output_index)
     for (int v = 0; v < c->value_count; v++) {
         c->info[v].grad_written = c->info[v].grad_live = false;
     }
+    dr__dense_begin_backward(c);
     seed(c, c->outputs[output_index].value);
     for (int i = c->step_count - 1; i >= 0; i--) {
         dr_step *s = &c->steps[i];
         if (!c->info[s->y - c->values].grad_live) {
             continue;
         }
-        s->first = 0;
+        s->first = false;
         for (int j = 0; j < s->x_count; j++) {
             prepare_input(c, s, j);
         }
@@ -67,6 +68,7 @@ void dr_compiled_backward(dr_compiled *c, int output_index)
             s->op->backward(s, c->kernels);
         }
     }
+    dr__dense_end_backward(c);
     for (int v = 0; v < c->value_count; v++) {
         if (c->info[v].kind != DR_KIND_OP && !c->info[v].grad_written) {
             clear_root(c, v);

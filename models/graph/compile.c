@@ -241,6 +241,7 @@ dr_code dr_graph_compile(dr_compiled **out, const dr_graph *graph, dr_params *pa
     code = number_values(&m);
     code = code == DR_OK ? allocate_lists(&m) : code;
     code = code == DR_OK ? make_all(&m) : code;
+    code = code == DR_OK && c->learn ? dr__dense_create(c, err) : code;
     code = code == DR_OK ? dr__layout(c, err) : code;
     if (code != DR_OK) {
         dr_compiled_destroy(c);
@@ -257,6 +258,7 @@ void dr_compiled_destroy(dr_compiled *c)
     }
     dr_mem_free(c->memory);
     dr_mem_free(c->gradients);
+    dr__dense_destroy(c);
     dr_params_release(c->params);
     dr_arena_deinit(&c->meta);
     dr_mem_free(c);
@@ -344,7 +346,13 @@ const float *dr_compiled_output(const dr_compiled *c, int index)
 
 size_t dr_compiled_bytes(const dr_compiled *c)
 {
-    return (c->memory_floats + c->gradient_floats) * sizeof(float) + c->meta.used;
+    size_t bytes = (c->memory_floats + c->gradient_floats) * sizeof(float) + c->meta.used;
+    for (int i = 0; i < c->dense_count; i++) {
+        const dr_dense *d = &c->denses[i];
+        bytes += dr_packed_bytes(d->forward) + dr_packed_bytes(d->transpose) +
+                 d->out * d->dy_stride * sizeof(float);
+    }
+    return bytes + (c->dense_inputs ? 2 * dr_packed_bytes(c->dense_inputs) : 0);
 }
 
 double dr_compiled_flops_per_row(const dr_compiled *c)

@@ -173,7 +173,7 @@ typedef struct {
     int rows_max;               /* largest `rows` of a run */
     const char *const *outputs; /* NULL: all; otherwise only what these need is computed */
     int output_count;
-    bool learn; /* keep what the backward pass needs; linear layers through BLAS, nothing packed */
+    bool learn; /* keep what the backward pass needs; weights are packed afresh in every run */
 } dr_compile_options;
 
 /* Lays memory out once; after this nothing allocates. Keeps a reference to `params`, none to

@@ -20,6 +20,7 @@
 
 typedef struct dr_op dr_op;
 typedef struct dr_step dr_step;
+typedef struct dr_dense dr_dense;
 typedef struct dr_node_def dr_node_def;
 
 /* Constants of an operation; what they mean is said beside its dr_op. */
@@ -56,8 +57,11 @@ struct dr_op {
     double (*flops)(const dr_step *step); /* of one row; NULL: not worth counting */
     dr_view view;
     bool blocks_gradient;
-    /* backward looks at step->first and overwrites there, so nobody need clear it before. */
+    /* backward looks at step->first and overwrites input 0's gradient there, so that nobody need
+     * clear it before. */
     bool sets_gradient;
+    /* The gradient of input 1 comes at the end of the backward pass (dense.c). */
+    bool defers_weight;
 };
 
 #define DR_OP_DECLARE(name) extern const dr_op dr_op_##name;
@@ -137,10 +141,14 @@ struct dr_step {
     int x_count;
     float *extra;            /* op->extra() floats a row of x[0] */
     const float *constant;   /* op->constant() floats */
-    const dr_packed *packed; /* serving: the weights of a linear layer */
+    const dr_packed *packed; /* the weights of a linear layer */
+    dr_dense *dense;         /* learning: the same weights, and what their gradient needs */
+    float *scratch;          /* learning: of a linear layer, at least as long as x */
     bool learn;
-    uint32_t first; /* backward: bit i: x[i]->grad holds nothing yet (only sets_gradient looks) */
+    bool first; /* backward: x[0]->grad holds nothing yet (only sets_gradient looks) */
     size_t extra_offset, constant_offset; /* floats into the memory */
+    dr_step *dense_next;                  /* backward: another layer of the same weights */
+    size_t dense_first;                   /* backward: its first row in dr_dense.dy */
 };
 
 typedef struct {
@@ -189,6 +197,10 @@ struct dr_compiled {
     int input_count, output_count;
     int *param_values; /* [params] → value or -1 */
     int param_count;
+    dr_dense *denses; /* learn: the weights of linear layers */
+    int dense_count;
+    dr_packed *dense_inputs; /* learn: room to pack what was multiplied with one of them */
+    float *dense_scratch;
     float *memory;    /* data, extra, constants */
     float *gradients; /* learn */
     size_t memory_floats, gradient_floats;
@@ -199,6 +211,32 @@ struct dr_compiled {
 DR_CHECKED dr_code dr__layout(dr_compiled *c, dr_error *err);
 /* Pointers and row counts for runs of `rows` rows. */
 void dr__resolve(dr_compiled *c, int rows);
+
+/* ---- the weights of linear layers while learning: dense.c ---- */
+
+struct dr_dense {
+    int value;            /* the weight */
+    size_t out, in;       /* its shape */
+    size_t rows_max;      /* of all layers that use it, together */
+    dr_packed *forward;   /* of this run's values: shared with nobody */
+    dr_packed *transpose; /* the same, for the gradient of x */
+    bool transpose_fresh; /* packed in this backward pass */
+    float *dy;            /* [out, dy_stride]: gradients of y of all layers, transposed */
+    size_t dy_stride;
+    size_t rows;   /* of them that are filled in this backward pass */
+    dr_step *last; /* the layers that filled them, newest first */
+};
+
+/* Finds the weights of all linear layers and makes room for them. */
+DR_CHECKED dr_code dr__dense_create(dr_compiled *c, dr_error *err);
+void dr__dense_destroy(dr_compiled *c);
+/* Packs the current values. */
+void dr__dense_begin_run(dr_compiled *c);
+void dr__dense_begin_backward(dr_compiled *c);
+/* x->grad = or += dy W, and dy is kept for the gradient of W. */
+void dr__dense_backward(const dr_step *s, const dr_kernels *k);
+/* The gradients of the weights. */
+void dr__dense_end_backward(dr_compiled *c);
 
 /* out [width] += the sum of g [rows, width] over its rows. */
 static inline void dr__add_rows(float *out, const float *g, int64_t rows, int64_t width,

@@ -1,9 +1,7 @@
 /* op_linear.c: y = x W^T + b.
  *
- * Serving goes through packed weights with their fixed order of summation; learning through BLAS.
+ * Always on packed weights with their fixed order of summation; dense.c says how it learns.
  * inputs: x [in], weight [out, in] (a param), optionally bias [out] */
-#include <string.h>
-
 #include "models/graph/graph_impl.h"
 #include "models/tensor/gemm.h"
 
@@ -39,50 +37,17 @@ static bool linear_shape(dr_graph *g, dr_node_def *y)
 
 static void linear_forward(const dr_step *s, const dr_kernels *k)
 {
-    (void)k;
-    const dr_value *x = s->x[0];
-    float *y = s->y->data;
+    const dr_value *x = s->x[0], *y = s->y;
     const float *bias = s->x_count == 3 ? s->x[2]->data : NULL;
-    size_t rows = (size_t)x->rows, in = (size_t)x->width, out = (size_t)s->y->width;
-    if (s->packed) {
-        dr_gemm_packed(y, out, x->data, in, rows, s->packed, bias);
-        return;
-    }
-    if (!rows) {
-        return;
-    }
-    for (size_t r = 0; bias && r < rows; r++) {
-        memcpy(y + r * out, bias, out * sizeof *y);
-    }
-    dr_gemm_blas(
-        y, x->data, s->x[1]->data,
-        &(dr_gemm_options){
-            .m = rows, .n = out, .k = in, .transpose_b = true, .accumulate = bias != NULL});
+    dr_gemm_packed_on(k, y->data, (size_t)y->width, x->data, (size_t)x->width, (size_t)x->rows,
+                      s->packed, bias);
 }
 
 static void linear_backward(const dr_step *s, const dr_kernels *k)
 {
-    const dr_value *x = s->x[0], *w = s->x[1], *bias = s->x_count == 3 ? s->x[2] : NULL;
-    const float *dy = s->y->grad;
-    size_t rows = (size_t)x->rows, in = (size_t)x->width, out = (size_t)s->y->width;
-    if (x->grad && rows) {
-        dr_gemm_blas(
-            x->grad, dy, w->data,
-            &(dr_gemm_options){.m = rows, .n = in, .k = out, .accumulate = !(s->first & 1)});
-    }
-    if (w->grad && rows) {
-        dr_gemm_blas(
-            w->grad, dy, x->data,
-            &(dr_gemm_options){
-                .m = out, .n = in, .k = rows, .transpose_a = true, .accumulate = !(s->first & 2)});
-    } else if (w->grad && (s->first & 2)) {
-        memset(w->grad, 0, out * in * sizeof(float));
-    }
-    if (bias && bias->grad) {
-        if (s->first & 4) {
-            memset(bias->grad, 0, out * sizeof(float));
-        }
-        dr__add_rows(bias->grad, dy, (int64_t)rows, (int64_t)out, k);
+    dr__dense_backward(s, k);
+    if (s->x_count == 3 && s->x[2]->grad) {
+        dr__add_rows(s->x[2]->grad, s->y->grad, s->y->rows, s->y->width, k);
     }
 }
 
@@ -98,4 +63,5 @@ const dr_op dr_op_linear = {
     .backward = linear_backward,
     .flops = linear_flops,
     .sets_gradient = true,
+    .defers_weight = true,
 };

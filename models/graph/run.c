@@ -31,6 +31,9 @@ void dr_compiled_run(dr_compiled *c, int rows, const dr_noise_key *keys)
     if (keys) {
         draw_noise(c, rows, keys);
     }
+    if (c->learn) {
+        dr__dense_begin_run(c);
+    }
     for (int i = 0; i < c->step_count; i++) {
         const dr_step *s = &c->steps[i];
         if (s->op->forward) {

@@ -9,13 +9,14 @@
 #include <cblas.h>
 #include <limits.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "models/base/check.h"
 #include "models/base/mem.h"
 
 struct dr_packed {
     size_t out_features, in_features;
-    size_t bytes;
+    size_t bytes;  /* of the memory; what the shape asks for may be less */
     float *panels; /* [ceil(out / 16), in, 16]; zeros past `out_features` */
 };
 
@@ -53,7 +54,9 @@ dr_code dr_packed_create(dr_packed **out, const float *W, size_t out_features, s
         dr_mem_free(panels);
         return dr_mem_fail(err, "packed weights");
     }
-    fill_panels(panels, W, out_features, in_features);
+    if (W) {
+        fill_panels(panels, W, out_features, in_features);
+    }
     *packed = (dr_packed){out_features, in_features, bytes, panels};
     *out = packed;
     return DR_OK;
@@ -62,6 +65,28 @@ dr_code dr_packed_create(dr_packed **out, const float *W, size_t out_features, s
 void dr_packed_set(dr_packed *packed, const float *W)
 {
     fill_panels(packed->panels, W, packed->out_features, packed->in_features);
+}
+
+void dr_packed_set_rows(dr_packed *packed, const float *transpose, size_t first, size_t rows)
+{
+    size_t out = packed->out_features, in = packed->in_features;
+    DR_ASSERT(first <= in && rows <= in - first);
+    for (size_t j = 0; j < out; j += DR_PANEL_WIDTH) {
+        size_t width = out - j < DR_PANEL_WIDTH ? out - j : DR_PANEL_WIDTH;
+        float *line = packed->panels + j * in + first * DR_PANEL_WIDTH;
+        for (size_t k = 0; k < rows; k++, line += DR_PANEL_WIDTH) {
+            memcpy(line, transpose + k * out + j, width * sizeof *line);
+            memset(line + width, 0, (DR_PANEL_WIDTH - width) * sizeof *line);
+        }
+    }
+}
+
+void dr_packed_reshape(dr_packed *packed, size_t out_features, size_t in_features)
+{
+    size_t panel_count = (out_features + DR_PANEL_WIDTH - 1) / DR_PANEL_WIDTH;
+    DR_ASSERT(panel_count * DR_PANEL_WIDTH * in_features * sizeof(float) <= packed->bytes);
+    packed->out_features = out_features;
+    packed->in_features = in_features;
 }
 
 void dr_packed_destroy(dr_packed *packed)

@@ -18,17 +18,23 @@
 #include "models/base/error.h"
 #include "models/tensor/kernels.h"
 
-/* Weights in panels of DR_PANEL_WIDTH outputs. Only dr_packed_set() changes them: otherwise shared
- * by all threads. */
+/* Weights in panels of DR_PANEL_WIDTH outputs. Only dr_packed_set(), _set_rows() and _reshape()
+ * change them: otherwise shared by all threads. */
 typedef struct dr_packed dr_packed;
 
-/* Packs W [out_features, in_features], row-major, which is copied.
+/* Packs W [out_features, in_features], row-major, which is copied; NULL: undefined values.
  *   DR_INVALID_ARGUMENT    a size of 0, or sizes whose product overflows
  *   DR_RESOURCE_EXHAUSTED  no memory */
 DR_CHECKED dr_code dr_packed_create(dr_packed **out, const float *W, size_t out_features,
                                     size_t in_features, dr_error *err);
 /* Packs other values of the same shape into the same memory, while nobody reads it. */
 void dr_packed_set(dr_packed *packed, const float *W);
+/* Packs rows first .. first + rows of the transpose of the weights, which is
+ * [in_features, out_features]: `transpose` points to the first of these rows. */
+void dr_packed_set_rows(dr_packed *packed, const float *transpose, size_t first, size_t rows);
+/* Another shape in the same memory, asking for at most the bytes it was made with; the values are
+ * undefined afterwards. */
+void dr_packed_reshape(dr_packed *packed, size_t out_features, size_t in_features);
 void dr_packed_destroy(dr_packed *packed);
 size_t dr_packed_bytes(const dr_packed *packed);
 size_t dr_packed_out_features(const dr_packed *packed);

@@ -215,6 +215,34 @@ Test(gemm, packing_refuses_impossible_sizes_and_survives_no_memory)
     dr_packed_destroy(NULL);
 }
 
+/* The same weights, packed again from W and, in two pieces, from its transpose, in memory that was
+ * made for a larger shape. */
+Test(gemm, packing_again_in_place_gives_the_same_products)
+{
+    enum { ROWS = 5, OUT = 19, IN = 7 };
+    layer l = make_layer(ROWS, OUT, IN);
+    float transpose[IN * OUT], expected[ROWS * OUT];
+    dr_packed *packed;
+    dr_gemm_packed(expected, OUT, l.x, IN, ROWS, l.packed, l.bias);
+    cr_assert_eq(dr_packed_create(&packed, NULL, 40, 30, NULL), DR_OK);
+    dr_packed_reshape(packed, OUT, IN);
+    dr_packed_set(packed, l.W);
+    dr_gemm_packed(l.y, OUT, l.x, IN, ROWS, packed, l.bias);
+    cr_expect_arr_eq(l.y, expected, sizeof expected);
+    for (size_t i = 0; i < IN * OUT; i++) {
+        transpose[i] = l.W[i % OUT * IN + i / OUT];
+    }
+    dr_packed_reshape(packed, 40, 30);
+    dr_packed_reshape(packed, OUT, IN);
+    dr_packed_set_rows(packed, transpose + 4 * OUT, 4, 3);
+    dr_packed_set_rows(packed, transpose, 0, 4);
+    memset(l.y, 0, sizeof expected);
+    dr_gemm_packed(l.y, OUT, l.x, IN, ROWS, packed, l.bias);
+    cr_expect_arr_eq(l.y, expected, sizeof expected);
+    dr_packed_destroy(packed);
+    free_layer(&l);
+}
+
 Test(gemm, multiplying_allocates_nothing)
 {
     layer l = make_layer(50, 40, 30);
