@@ -8,12 +8,13 @@
  *     const float *action = dreamd_floats(session, "action", NULL);
  *
  * Every function that can fail returns a gRPC status code, 0 (DREAMD_OK) for success, and fills
- * `err` (which may be NULL). Calls block until the answer is there or their deadline has passed. A client
- * and its sessions belong to one thread at a time; use one client a thread.
+ * `err` (which may be NULL). Calls block until the answer is there or their deadline has passed.
+ * A client and its sessions belong to one thread at a time; use one client a thread.
  *
  * EXACTLY ONCE. Reset, Observe and Step carry a step id. When one of them fails with UNAVAILABLE or
- * DEADLINE_EXCEEDED, make the very same call again: if the daemon had done it, it gives the stored answer. To
- * give up on it instead, call dreamd_session_refresh() first, which asks where the session stands.
+ * DEADLINE_EXCEEDED, make the very same call again: if the daemon had done it, it gives the stored
+ * answer. To give up on it instead, call dreamd_session_refresh() first, which asks where the
+ * session stands.
  *
  * A connection that broke is made again by the next call; sessions outlive connections.
  *
@@ -137,7 +138,7 @@ int dreamd_session_open(dreamd_session **out, dreamd_client *client,
 /* A handle on a session that is there already (opened by another process, or before). */
 int dreamd_session_attach(dreamd_session **out, dreamd_client *client, const char *session_id,
                           dreamd_error *err);
-/* Frees the session on the daemon and the handle; the handle is gone even where it fails. NULL is OK. */
+/* Frees the session on the daemon and the handle, which is gone even where it fails; NULL is OK. */
 int dreamd_session_close(dreamd_session *session, dreamd_error *err);
 /* Frees the handle alone: the session lives on until its time is over. */
 void dreamd_session_detach(dreamd_session *session);
@@ -254,7 +255,7 @@ typedef struct {
 } dreamd_register_options;
 
 /* Sends a checkpoint folder (manifest.json, weights.safetensors, ...). `created` (may be NULL) is
- * false when the daemon had the very same already. The deadline counts from the last sign of life. */
+ * false when the daemon had the very same already. The deadline counts from the last chunk. */
 int dreamd_model_register(dreamd_model *out, bool *created, dreamd_client *client,
                           const char *folder, const dreamd_register_options *options,
                           dreamd_error *err);

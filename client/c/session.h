@@ -48,7 +48,7 @@ typedef struct {
 
 /* ---- tensors.c ---- */
 
-/* Rows, outputs and given tensors of a request. Undo with dreamd__common_deinit, also on failure. */
+/* Rows, outputs and given tensors of a request; dreamd__common_deinit afterwards, always. */
 int dreamd__common_init(dreamd__common *common, const dreamd_session *session,
                         const dreamd_call_options *options, dreamd_error *err);
 /* Adds a float argument [R, ...] as a tensor of the space; NULL adds nothing. */

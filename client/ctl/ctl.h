@@ -38,11 +38,11 @@ typedef struct {
 
 typedef struct {
     ctl_common common;
-    const char *words[CTL_WORDS_MAX]; /* what is not an option, in order */
+    const char *words[CTL_WORDS_MAX]; /* what is not an option */
     size_t word_count;
 } ctl_arguments;
 
-/* Reads argv[1..]; false where it is wrong, and stderr says how. `options` ends with a NULL name. */
+/* Reads argv[1..]; false where it is wrong, which stderr explains. `options` ends in a NULL name. */
 bool ctl_parse(ctl_arguments *out, int argc, char **argv, const ctl_option *options,
                const char *command);
 /* The command's own text, then its options and the common ones. */

@@ -14,7 +14,7 @@ Test(client_error, codes_have_grpcs_names)
     cr_assert(eq(str, (char *)dreamd_code_name(-1), "UNKNOWN"));
 }
 
-/* google.rpc.Status with ErrorInfo{reason "GAP", metadata committed_step_id 7}, made by protobuf for
+/* google.rpc.Status with ErrorInfo{"GAP", metadata committed_step_id 700}, made by protobuf for
  * Python; with padding, and as gRPC sends it, without. */
 #define DETAILS                                                                                    \
     "CAoSAXgaSwoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLkVycm9ySW5mbxIfCgNHQVAaGAoRY29tbWl0dGVk" \
