@@ -86,6 +86,15 @@ ifeq ($(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1),x86_64)
 $(addprefix $(BUILD)/models/tensor/,kernels_avx2.o kernels_avx2_gemm.o): BASE_FLAGS += -mavx2 -mfma
 endif
 
+# ---- migrations: each file of SQL a string, in the order of their numbers ----
+MIGRATIONS := $(sort $(wildcard storage/migrations/*.sql))
+$(BUILD)/gen/migrations.h: $(MIGRATIONS)
+	@mkdir -p $(@D)
+	$(call Q,gen){ echo 'static const char *const migrations[] = {'; \
+	for file in $(MIGRATIONS); do sed 's/[\\"]/\\&/g; s/.*/    "&\\n"/' $$file; echo '    ,'; done; \
+	echo '};'; } > $@
+$(BUILD)/storage/store.o: $(BUILD)/gen/migrations.h
+
 # ---- protocol code: C by protoc-c, descriptors for reflection by protoc ----
 PROTO_ROOTS := -Iproto/public -Iproto -I/usr/include
 PROTOS      := $(sort $(shell find proto -name '*.proto'))

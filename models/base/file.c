@@ -61,9 +61,26 @@ void dr_file_set_fault(dr_file_fault fault, uint64_t nth, int number)
     atomic_store(&fault_kind, fault);
 }
 
-/* Nonzero, with errno set, where this change is the one to fail. */
-static int told_to_fail(void)
+static _Thread_local char *trace;
+static _Thread_local size_t trace_left;
+
+void dr_file_set_trace(char *out, size_t size)
 {
+    trace = out;
+    trace_left = size;
+    if (out) {
+        *out = '\0';
+    }
+}
+
+/* Every change passes here first. Nonzero, with errno set, where it is the one to fail. */
+static int told_to_fail(char change)
+{
+    if (trace && trace_left > 1) {
+        *trace++ = change;
+        *trace = '\0';
+        trace_left--;
+    }
     int kind = atomic_load_explicit(&fault_kind, memory_order_relaxed);
     if (kind == DR_FILE_FAULT_NONE || atomic_load(&fault_countdown) == 0) {
         return 0;
@@ -85,7 +102,7 @@ static int told_to_fail(void)
 
 dr_code dr_file_create(int *out, const char *path, dr_error *err)
 {
-    int fd = told_to_fail() ? -1 : open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+    int fd = told_to_fail('c') ? -1 : open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
     if (fd < 0) {
         return dr_file_fail(err, errno, "create", path);
     }
@@ -97,7 +114,7 @@ dr_code dr_file_write(int fd, const void *bytes, size_t length, const char *path
 {
     const char *at = bytes;
     while (length > 0) {
-        ssize_t n = told_to_fail() ? -1 : write(fd, at, length < SSIZE_MAX ? length : SSIZE_MAX);
+        ssize_t n = told_to_fail('w') ? -1 : write(fd, at, length < SSIZE_MAX ? length : SSIZE_MAX);
         if (n < 0 && errno == EINTR) {
             continue;
         }
@@ -112,7 +129,7 @@ dr_code dr_file_write(int fd, const void *bytes, size_t length, const char *path
 
 dr_code dr_file_sync(int fd, const char *path, dr_error *err)
 {
-    if (told_to_fail() || fsync(fd) != 0) {
+    if (told_to_fail('s') || fsync(fd) != 0) {
         return dr_file_fail(err, errno, "sync", path);
     }
     return DR_OK;
@@ -124,14 +141,17 @@ dr_code dr_file_sync_folder(const char *path, dr_error *err)
     if (fd < 0) {
         return dr_file_fail(err, errno, "open", path);
     }
-    dr_code code = dr_file_sync(fd, path, err);
+    dr_code code = DR_OK;
+    if (told_to_fail('S') || fsync(fd) != 0) {
+        code = dr_file_fail(err, errno, "sync", path);
+    }
     close(fd);
     return code;
 }
 
 dr_code dr_file_rename(const char *from, const char *to, dr_error *err)
 {
-    if (told_to_fail() || rename(from, to) != 0) {
+    if (told_to_fail('r') || rename(from, to) != 0) {
         return dr_file_fail(err, errno, "rename to", to);
     }
     return DR_OK;
@@ -139,7 +159,7 @@ dr_code dr_file_rename(const char *from, const char *to, dr_error *err)
 
 dr_code dr_file_make_folder(const char *path, dr_error *err)
 {
-    if (told_to_fail() || (mkdir(path, 0755) != 0 && errno != EEXIST)) {
+    if (told_to_fail('m') || (mkdir(path, 0755) != 0 && errno != EEXIST)) {
         return dr_file_fail(err, errno, "make the folder", path);
     }
     if (!dr_file_is_folder(path)) {
@@ -172,7 +192,7 @@ static int empty_folder(int fd, int depth)
 
 static int remove_at(int folder, const char *name, int depth)
 {
-    if (told_to_fail()) {
+    if (told_to_fail('x')) {
         return -1;
     }
     if (unlinkat(folder, name, 0) == 0 || errno == ENOENT) {

@@ -84,5 +84,8 @@ typedef enum {
 } dr_file_fault;
 /* Counts from now on, 1 = the next change; `number` is the errno they fail with. */
 void dr_file_set_fault(dr_file_fault fault, uint64_t nth, int number);
+/* Appends a letter a change to `out`, which ends in NUL, until called with NULL; of one thread
+ * only: c create, w write, s sync, S sync a folder, r rename, m make a folder, x remove. */
+void dr_file_set_trace(char *out, size_t size);
 
 #endif
