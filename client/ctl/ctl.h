@@ -42,7 +42,7 @@ typedef struct {
     size_t word_count;
 } ctl_arguments;
 
-/* Reads argv[1..]; false where it is wrong, which stderr explains. `options` ends in a NULL name. */
+/* Reads argv[1..]; false where it is wrong, as stderr says. `options` ends with a NULL name. */
 bool ctl_parse(ctl_arguments *out, int argc, char **argv, const ctl_option *options,
                const char *command);
 /* The command's own text, then its options and the common ones. */

@@ -17,8 +17,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "client/python/src"))
 
 from dreamd._proto import registry_pb2, registry_pb2_grpc, simulation_pb2, simulation_pb2_grpc, tensor_pb2  # noqa: E402
-from grpc_status import rpc_status  # noqa: E402
 from google.rpc import error_details_pb2, status_pb2  # noqa: E402
+from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: E402
+from grpc_health.v1.health import HealthServicer  # noqa: E402
+from grpc_status import rpc_status  # noqa: E402
 
 CHECKPOINT = "sha256:" + "ab" * 32
 
@@ -47,6 +49,8 @@ class Simulation(simulation_pb2_grpc.SimulationServicer):
         self.log = []
         self.fail_next = None  # (code, message, details)
         self.delay_s = 0.0
+        self.delay_after_commit_s = 0.0  # once
+        self.stored = {}  # session id -> (request, reply)
 
     def check(self, context):
         if self.delay_s:
@@ -108,6 +112,11 @@ class Simulation(simulation_pb2_grpc.SimulationServicer):
         session.committed_step_id += 1
         return session
 
+    def stored_reply(self, request):
+        """What a repeated step id gets."""
+        before, reply = self.stored.get(request.session_id, (None, None))
+        return reply if before == request else None
+
     def Reset(self, request, context):
         session = self.commit(request, context)
         return simulation_pb2.ResetResponse(committed_step_id=session.committed_step_id, checkpoint=CHECKPOINT)
@@ -118,12 +127,19 @@ class Simulation(simulation_pb2_grpc.SimulationServicer):
         return simulation_pb2.ObserveResponse(committed_step_id=session.committed_step_id, checkpoint=CHECKPOINT)
 
     def Step(self, request, context):
+        stored = self.stored_reply(request)
+        if stored:
+            self.log.append(request)
+            return stored
         session = self.commit(request, context)
         action = read(request, "action")
         reply = simulation_pb2.StepResponse(committed_step_id=session.committed_step_id, checkpoint=CHECKPOINT)
         fill(reply, reward=action[:, 0].copy())
         if "big" in request.outputs:
-            fill(reply, **{"big": np.arange(3_000_000, dtype=np.float32)})
+            fill(reply, big=np.arange(3_000_000, dtype=np.float32))
+        self.stored[request.session_id] = (request, reply)
+        delay, self.delay_after_commit_s = self.delay_after_commit_s, 0.0
+        time.sleep(delay)
         return reply
 
     def Plan(self, request, context):
@@ -172,12 +188,15 @@ def retry_info(seconds):
     return error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=seconds))
 
 
-def start():
+def start(address="127.0.0.1:0", simulation=None):
     """(server, address, simulation, registry)"""
-    server = grpc.server(concurrent.futures.ThreadPoolExecutor(8))
-    simulation, registry = Simulation(), Registry()
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
+    simulation, registry = simulation or Simulation(), Registry()
+    health = HealthServicer()
+    health.set("model/pendulum", health_pb2.HealthCheckResponse.NOT_SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
     simulation_pb2_grpc.add_SimulationServicer_to_server(simulation, server)
     registry_pb2_grpc.add_RegistryServicer_to_server(registry, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(address)
     server.start()
     return server, f"127.0.0.1:{port}", simulation, registry

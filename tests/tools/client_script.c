@@ -1,0 +1,127 @@
+/* client_script.c: the C library behind a pipe, through its public header alone.
+ *
+ *     client_script ADDRESS TIMEOUT_MS < commands
+ *
+ * One command a line, one line of answer: the code's name, then what the command gives.
+ *     health | open MODEL ROWS | attach ID | observe X... | step X... | act | plan SETTINGS
+ *     decode | refresh | close
+ */
+#include "client/c/dreamd.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static dreamd_client *client;
+static dreamd_session *session;
+static dreamd_error err;
+
+static void print_code(int code)
+{
+    printf("%s", dreamd_code_name(code));
+    if (code != DREAMD_OK) {
+        printf(" %s", err.message);
+    }
+}
+
+static void print_floats(const char *name)
+{
+    size_t count;
+    const float *values = dreamd_floats(session, name, &count);
+    for (size_t i = 0; values && i < count; i++) {
+        printf(" %g", (double)values[i]);
+    }
+}
+
+static void print_session(void)
+{
+    const dreamd_session_info *info = dreamd_session_get(session);
+    printf(" %s rows=%u committed=%llu observation=%zu action=%zu", info->session_id, info->rows,
+           (unsigned long long)info->committed_step_id, info->observation_size, info->action_size);
+}
+
+static int with_session(const char *word, char *rest)
+{
+    float values[64];
+    size_t count = 0;
+    for (char *at = strtok(rest, " "); strcmp(word, "plan") != 0 && at && count < 64;
+         at = strtok(NULL, " ")) {
+        values[count++] = strtof(at, NULL);
+    }
+    if (strcmp(word, "observe") == 0) {
+        return dreamd_observe(session, values, NULL, NULL, &err);
+    }
+    if (strcmp(word, "step") == 0) {
+        return dreamd_step(session, values, NULL, &err);
+    }
+    if (strcmp(word, "act") == 0) {
+        return dreamd_act(session, DREAMD_MODE, NULL, &err);
+    }
+    if (strcmp(word, "plan") == 0) {
+        return dreamd_plan(session, rest, NULL, &err);
+    }
+    if (strcmp(word, "decode") == 0) {
+        return dreamd_decode(session, NULL, &err);
+    }
+    return dreamd_session_refresh(session, &err);
+}
+
+static void run(char *word, char *rest)
+{
+    char *second = strchr(rest, ' ');
+    if (strcmp(word, "health") == 0) {
+        print_code(dreamd_health(client, rest, &err));
+    } else if (strcmp(word, "open") == 0) {
+        dreamd_session_options options = {.rows = second ? (uint32_t)strtoul(second, NULL, 10) : 1};
+        if (second) {
+            *second = '\0';
+        }
+        options.model = rest;
+        print_code(dreamd_session_open(&session, client, &options, &err));
+    } else if (strcmp(word, "attach") == 0) {
+        dreamd_session_detach(session);
+        print_code(dreamd_session_attach(&session, client, rest, &err));
+    } else if (strcmp(word, "close") == 0) {
+        print_code(dreamd_session_close(session, &err));
+        session = NULL;
+    } else if (session) {
+        int code = with_session(word, rest);
+        print_code(code);
+        if (code == DREAMD_OK) {
+            print_floats(strcmp(word, "step") == 0     ? "reward"
+                         : strcmp(word, "decode") == 0 ? "observation"
+                                                       : "action");
+        }
+    }
+    if (session && err.code == DREAMD_OK) {
+        print_session();
+    }
+    printf("\n");
+    fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+    char line[4096];
+    if (argc != 3) {
+        fprintf(stderr, "usage: client_script ADDRESS TIMEOUT_MS\n");
+        return 2;
+    }
+    dreamd_client_options options = {.timeout_ms = (uint32_t)strtoul(argv[2], NULL, 10)};
+    if (dreamd_connect(&client, argv[1], &options, &err) != DREAMD_OK) {
+        fprintf(stderr, "%s\n", err.message);
+        return 1;
+    }
+    while (fgets(line, sizeof line, stdin)) {
+        line[strcspn(line, "\n")] = '\0';
+        char *blank = strchr(line, ' ');
+        if (blank) {
+            *blank = '\0';
+        }
+        err = (dreamd_error){0};
+        run(line, blank ? blank + 1 : line + strlen(line));
+    }
+    dreamd_session_detach(session);
+    dreamd_disconnect(client);
+    return 0;
+}
