@@ -73,7 +73,8 @@ static void on_signal(int signal_number, void *ud)
         _exit(1);
     }
     d->leaving = true;
-    dr_log(DR_LOG_INFO, "draining", "signal", signal_number == SIGTERM ? "SIGTERM" : "SIGINT", NULL);
+    dr_log(DR_LOG_INFO, "draining", "signal", signal_number == SIGTERM ? "SIGTERM" : "SIGINT",
+           NULL);
     dr_server_drain(d->server, on_drained, d);
 }
 

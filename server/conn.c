@@ -9,7 +9,7 @@
  *
  * TLS, once there, sits where bytes pass: take_bytes() inward, flush() outward.
  */
-#include <string.h>
+#include <stdio.h>
 #include <uv.h>
 
 #include "models/base/check.h"
@@ -26,8 +26,8 @@ struct dr_conn {
     dr_server *server;
     uv_tcp_t tcp;
     uv_write_t write;
-    dr_http2 *http2; /* NULL while the connection is refused */
-    dr_buf out;      /* being filled */
+    dr_http2 *http2;  /* NULL while the connection is refused */
+    dr_buf out;       /* being filled */
     dr_buf in_flight; /* being written, while `writing` */
     bool dirty, writing, closing, broken, pinged;
     dr_timer keepalive;
@@ -214,7 +214,7 @@ static bool describe_peer(dr_conn *conn)
     struct sockaddr_storage address;
     int length = sizeof address;
     if (uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&address, &length) < 0) {
-        strcpy(conn->peer, "unknown");
+        snprintf(conn->peer, sizeof conn->peer, "unknown");
         return false;
     }
     char host[46] = "?";

@@ -48,8 +48,9 @@ static dr_code check_prefix(dr_grpc_reader *reader, dr_error *err)
                        "a message begins with flag %u, expected 0 (not compressed)", p[0]);
     }
     if (p[0] == 1) {
-        return dr_fail(err, DR_UNIMPLEMENTED, "compressed messages are not supported, expected "
-                                              "grpc-encoding: identity");
+        return dr_fail(err, DR_UNIMPLEMENTED,
+                       "compressed messages are not supported, expected "
+                       "grpc-encoding: identity");
     }
     reader->length = (uint32_t)p[1] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 8 | p[4];
     if (reader->length > reader->body.max) {
@@ -63,12 +64,12 @@ static dr_code check_prefix(dr_grpc_reader *reader, dr_error *err)
 static dr_code make_room(dr_grpc_reader *reader, size_t more, dr_error *err)
 {
     size_t first = reader->length < FIRST_BODY_BYTES ? reader->length : FIRST_BODY_BYTES;
-    return dr_buf_reserve(&reader->body, reader->body.size == 0 && more < first ? first : more, err);
+    return dr_buf_reserve(&reader->body, reader->body.size == 0 && more < first ? first : more,
+                          err);
 }
 
-dr_code dr_grpc_reader_next(dr_grpc_reader *reader, const uint8_t **message,
-                            size_t *message_length, const uint8_t **bytes, size_t *length,
-                            dr_error *err)
+dr_code dr_grpc_reader_next(dr_grpc_reader *reader, const uint8_t **message, size_t *message_length,
+                            const uint8_t **bytes, size_t *length, dr_error *err)
 {
     *message = NULL;
     if (is_handed_out(reader)) {

@@ -72,8 +72,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     return 0;
 }
 
-static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id,
-                   const uint8_t *bytes, size_t length, void *ud)
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *bytes,
+                   size_t length, void *ud)
 {
     (void)flags, (void)ud;
     nghttp2_session_consume_connection(session, length);
@@ -230,10 +230,12 @@ bool dr_http2_fill(dr_http2 *http2, dr_buf *out)
 
 /* ---- headers of ours ---- */
 
-#define CONSTANT_NV(name, value)                                                      \
-    (nghttp2_nv){(uint8_t *)(name), (uint8_t *)(value), sizeof(name) - 1,             \
-                 sizeof(value) - 1,                                                   \
-                 NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE}
+#define CONSTANT_NV(name, value)                                                    \
+    (nghttp2_nv)                                                                    \
+    {                                                                               \
+        (uint8_t *)(name), (uint8_t *)(value), sizeof(name) - 1, sizeof(value) - 1, \
+            NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE            \
+    }
 
 static nghttp2_nv text_nv(const char *name, const char *value, size_t length)
 {
@@ -321,7 +323,8 @@ void dr__http2_respond_status(dr_http2 *http2, dr_call *call, int http_status)
     block.nv[block.count++] = CONSTANT_NV("content-type", "application/grpc");
     block.nv[block.count++] = CONSTANT_NV("grpc-accept-encoding", "identity");
     add_status(&block, &call->status);
-    if (nghttp2_submit_response(http2->session, call->stream_id, block.nv, block.count, NULL) != 0) {
+    if (nghttp2_submit_response(http2->session, call->stream_id, block.nv, block.count, NULL) !=
+        0) {
         dr__http2_reset(http2, call);
     }
     want_output(http2);
@@ -419,8 +422,8 @@ static int create_session(dr_http2 *http2)
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, DR_STREAM_WINDOW_BYTES},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, DR_HEADER_LIST_BYTES},
     };
-    result = nghttp2_submit_settings(http2->session, NGHTTP2_FLAG_NONE, settings,
-                                     DR_COUNT(settings));
+    result =
+        nghttp2_submit_settings(http2->session, NGHTTP2_FLAG_NONE, settings, DR_COUNT(settings));
     return result ? result
                   : nghttp2_session_set_local_window_size(http2->session, NGHTTP2_FLAG_NONE, 0,
                                                           DR_CONN_WINDOW_BYTES);

@@ -12,33 +12,33 @@
 #define DR_RECEIVED_BYTES_DEFAULT (512u << 20) /* requests being received, all calls together */
 #define DR_REPLY_BYTES_MAX (256u << 20)        /* what may wait for one slow client in one call */
 #define DR_CONNECTIONS_DEFAULT 1024
-#define DR_STREAMS_DEFAULT 1024                /* concurrent calls of one connection */
-#define DR_HEADER_LIST_BYTES 16384             /* request metadata, names and values, 32 a field */
+#define DR_STREAMS_DEFAULT 1024    /* concurrent calls of one connection */
+#define DR_HEADER_LIST_BYTES 16384 /* request metadata, names and values, 32 a field */
 #define DR_HEADER_COUNT 128
 #define DR_DEADLINE_MAX_MS_DEFAULT (3600u * 1000)
 #define DR_KEEPALIVE_MS_DEFAULT 30000
-#define DR_KEEPALIVE_ANSWER_MS 20000           /* a ping without an answer closes */
-#define DR_PREFACE_MS 10000                    /* a connection that says nothing */
+#define DR_KEEPALIVE_ANSWER_MS 20000 /* a ping without an answer closes */
+#define DR_PREFACE_MS 10000          /* a connection that says nothing */
 #define DR_DRAIN_GRACE_MS_DEFAULT 10000
-#define DR_DRAIN_NOTICE_MS 50                  /* between the first GOAWAY and the last one */
-#define DR_DRAIN_FLUSH_MS 500                  /* after the grace: for the last statuses to leave */
+#define DR_DRAIN_NOTICE_MS 50 /* between the first GOAWAY and the last one */
+#define DR_DRAIN_FLUSH_MS 500 /* after the grace: for the last statuses to leave */
 #define DR_STREAM_WINDOW_BYTES (1 << 20)
 #define DR_CONN_WINDOW_BYTES (16 << 20)
-#define DR_CONN_OUT_HIGH (256 << 10)           /* output of one connection that waits for its socket */
-#define DR_CONN_OUT_MAX (2 << 20)              /* HIGH and the frame that went past it */
-#define DR_CALL_OUT_HIGH (256 << 10)           /* a call is not writable beyond this */
-#define DR_READ_BYTES 65536                    /* one read from a socket */
-#define DR_RESETS_PER_SECOND 200               /* sustained; a burst may be DR_RESETS_BURST */
+#define DR_CONN_OUT_HIGH (256 << 10) /* output of a connection that waits for its socket */
+#define DR_CONN_OUT_MAX (2 << 20)    /* HIGH and the frame that went past it */
+#define DR_CALL_OUT_HIGH (256 << 10) /* a call is not writable beyond this */
+#define DR_READ_BYTES 65536          /* one read from a socket */
+#define DR_RESETS_PER_SECOND 200     /* sustained; a burst may be DR_RESETS_BURST */
 #define DR_RESETS_BURST 2000
-#define DR_CALLS_KEPT 64                       /* finished calls kept for the next ones */
+#define DR_CALLS_KEPT 64 /* finished calls kept for the next ones */
 
 /* Unpacking may ask for this many times the bytes of a message, and a floor: hostile bytes ask
  * for 50 times their size, honest ones (packed booleans) for 4 or 5. */
 #define DR_UNPACK_FACTOR 8
 #define DR_UNPACK_FLOOR_BYTES (256u << 10)
-#define DR_CALL_ARENA_BYTES (4u << 20)         /* beside the requests: metadata, answers in the making */
+#define DR_CALL_ARENA_BYTES (4u << 20) /* beside requests: metadata, answers in the making */
 
-#define DR_HEALTH_SERVICES_MAX 1024            /* names health knows */
+#define DR_HEALTH_SERVICES_MAX 1024 /* names health knows */
 #define DR_HEALTH_WATCHERS_MAX 4096
 
 #endif

@@ -32,7 +32,7 @@ struct dr_loop {
     _Atomic bool stop;
 
     dr_loop_hook *hooks;
-    dr_timer *timers; /* the root: due first */
+    dr_timer *timers;  /* the root: due first */
     uint64_t alarm_ns; /* what uv's timer is set to; UINT64_MAX = not set */
 
     void (*on_signal)(int signal_number, void *ud);

@@ -32,7 +32,7 @@ typedef struct {
 struct dr_option_values {
     const dr_option *table;
     size_t count;
-    char *config; /* path of the file, or NULL; owned */
+    char *config;  /* path of the file, or NULL; owned */
     dr_error *err; /* of the parse under way */
     value values[];
 };
@@ -66,7 +66,8 @@ static size_t find_option(const dr_option_values *v, const char *name, size_t le
     for (size_t i = 0; i < v->count; i++) {
         const char *known = v->table[i].name;
         size_t k = 0;
-        while (k < length && known[k] && (known[k] == name[k] || (known[k] == '_' && name[k] == '-'))) {
+        while (k < length && known[k] &&
+               (known[k] == name[k] || (known[k] == '_' && name[k] == '-'))) {
             k++;
         }
         if (k == length && !known[k]) {
@@ -239,7 +240,8 @@ typedef struct {
     const char *suffix;
     double factor;
 } unit;
-static const unit BYTE_UNITS[] = {{"", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {NULL, 0}};
+static const unit BYTE_UNITS[] = {
+    {"", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {NULL, 0}};
 static const unit TIME_UNITS[] = {{"ms", 1}, {"s", 1e3}, {"m", 6e4}, {"h", 3.6e6}, {NULL, 0}};
 static const unit NO_UNITS[] = {{"", 1}, {NULL, 0}};
 
@@ -299,10 +301,9 @@ static dr_code set_value(const dr_option_values *v, size_t i, void *target, dr_e
                              text, FORMS[option->kind].form);
     }
     if (FORMS[option->kind].units && (number < option->least || number > option->most)) {
-        return dr_fail_field(err, DR_INVALID_ARGUMENT, flag,
-                             "--%s is \"%s\", expected from %.15g to %.15g%s", flag, text,
-                             option->least, option->most,
-                             option->kind == DR_OPTION_time ? " ms" : "");
+        return dr_fail_field(
+            err, DR_INVALID_ARGUMENT, flag, "--%s is \"%s\", expected from %.15g to %.15g%s", flag,
+            text, option->least, option->most, option->kind == DR_OPTION_time ? " ms" : "");
     }
     if (option->kind == DR_OPTION_number) {
         *(double *)field = number;

@@ -16,11 +16,11 @@
 
 #include "models/base/error.h"
 
-typedef const char *dr_option_text;  /* owned by the dr_option_values */
+typedef const char *dr_option_text; /* owned by the dr_option_values */
 typedef uint64_t dr_option_count;
 typedef uint64_t dr_option_bytes;
-typedef uint64_t dr_option_time;     /* milliseconds */
-typedef bool dr_option_flag;         /* --x, or x = true */
+typedef uint64_t dr_option_time; /* milliseconds */
+typedef bool dr_option_flag;     /* --x, or x = true */
 typedef double dr_option_number;
 
 typedef enum {
@@ -35,28 +35,30 @@ typedef enum {
 typedef struct {
     const char *name; /* with underscores: "deadline_max" */
     dr_option_kind kind;
-    size_t offset;    /* of the field in the target struct */
-    const char *value; /* the default, as a user would write it */
+    size_t offset;      /* of the field in the target struct */
+    const char *value;  /* the default, as a user would write it */
     double least, most; /* of count, bytes, time (ms) and number */
     const char *help;
 } dr_option;
 
-#define DR_OPTION(type, kind, name, value, least, most, help) \
-    {#name, DR_OPTION_##kind, offsetof(type, name), value, least, most, help}
+#define DR_OPTION(type, kind, name, value, least, most, help)                   \
+    {                                                                           \
+#name, DR_OPTION_##kind, offsetof(type, name), value, least, most, help \
+    }
 
 /* kind, field, default, least, most, help */
-#define DR_SERVE_OPTIONS(X)                                                                       \
-    X(text, listen, "127.0.0.1:7733", 0, 0, "host:port for gRPC; port 0 takes a free one")        \
-    X(flag, insecure, "false", 0, 0, "allow --listen beyond loopback without TLS")                \
-    X(text, endpoint_file, "", 0, 0, "write host, port and pid as JSON there once serving")       \
-    X(text, data, "./var", 0, 0, "folder of the catalogue and checkpoints")                       \
-    X(text, log_level, "info", 0, 0, "error, warn, info or debug")                                \
-    X(bytes, message_max, "64MiB", 1024, 1 << 30, "largest request")                              \
-    X(bytes, received_max, "512MiB", 65536, 1e15, "requests being received, all calls together")  \
-    X(count, connections_max, "1024", 1, 1e6, "clients at a time")                                \
-    X(count, streams_max, "1024", 1, 1e6, "calls at a time of one connection")                    \
-    X(time, deadline_max, "1h", 1, 1e10, "longest deadline of a call with one reply")             \
-    X(time, keepalive, "30s", 100, 1e9, "ping a silent connection after this long")               \
+#define DR_SERVE_OPTIONS(X)                                                                      \
+    X(text, listen, "127.0.0.1:7733", 0, 0, "host:port for gRPC; port 0 takes a free one")       \
+    X(flag, insecure, "false", 0, 0, "allow --listen beyond loopback without TLS")               \
+    X(text, endpoint_file, "", 0, 0, "write host, port and pid as JSON there once serving")      \
+    X(text, data, "./var", 0, 0, "folder of the catalogue and checkpoints")                      \
+    X(text, log_level, "info", 0, 0, "error, warn, info or debug")                               \
+    X(bytes, message_max, "64MiB", 1024, 1 << 30, "largest request")                             \
+    X(bytes, received_max, "512MiB", 65536, 1e15, "requests being received, all calls together") \
+    X(count, connections_max, "1024", 1, 1e6, "clients at a time")                               \
+    X(count, streams_max, "1024", 1, 1e6, "calls at a time of one connection")                   \
+    X(time, deadline_max, "1h", 1, 1e10, "longest deadline of a call with one reply")            \
+    X(time, keepalive, "30s", 100, 1e9, "ping a silent connection after this long")              \
     X(time, drain_grace, "10s", 1, 1e9, "after SIGTERM: time for calls in flight")
 
 typedef struct {
@@ -71,7 +73,12 @@ extern const size_t dr_serve_option_count;
 /* What the texts were and where each came from; owns the text fields of the target. */
 typedef struct dr_option_values dr_option_values;
 
-typedef enum { DR_OPTIONS_RUN, DR_OPTIONS_HELP, DR_OPTIONS_VERSION, DR_OPTIONS_PRINT } dr_options_wish;
+typedef enum {
+    DR_OPTIONS_RUN,
+    DR_OPTIONS_HELP,
+    DR_OPTIONS_VERSION,
+    DR_OPTIONS_PRINT
+} dr_options_wish;
 
 /* Fills `target` (a struct the table describes) from flags, environment, file and defaults.
  * argv[0] is skipped. `*wish` says whether --help, --version or --print-config was asked for.

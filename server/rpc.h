@@ -51,12 +51,12 @@ enum {
 typedef struct {
     const char *path; /* "/dreamd.v1.Simulation/Step" */
     const struct ProtobufCMessageDescriptor *request;
-    unsigned flags;                                           /* DR_RPC_... */
-    void (*on_start)(dr_call *call);                          /* may be NULL */
-    void (*on_message)(dr_call *call, const void *request);   /* of the type `request` says */
-    void (*on_half_closed)(dr_call *call);                    /* client streams only */
-    void (*on_writable)(dr_call *call);                       /* may be NULL */
-    void (*on_cancelled)(dr_call *call);                      /* may be NULL */
+    unsigned flags;                                         /* DR_RPC_... */
+    void (*on_start)(dr_call *call);                        /* may be NULL */
+    void (*on_message)(dr_call *call, const void *request); /* of the type `request` says */
+    void (*on_half_closed)(dr_call *call);                  /* client streams only */
+    void (*on_writable)(dr_call *call);                     /* may be NULL */
+    void (*on_cancelled)(dr_call *call);                    /* may be NULL */
 } dr_rpc_method;
 
 typedef struct {
@@ -108,8 +108,8 @@ bool dr_call_is_loopback(const dr_call *call);
  * The first, where a key was given twice. */
 const char *dr_call_metadata(const dr_call *call, const char *key);
 
-void *dr_call_get_service(const dr_call *call);   /* the service's ud */
-void dr_call_set_ud(dr_call *call, void *ud);     /* the handler's own, NULL at the start */
+void *dr_call_get_service(const dr_call *call); /* the service's ud */
+void dr_call_set_ud(dr_call *call, void *ud);   /* the handler's own, NULL at the start */
 void *dr_call_get_ud(const dr_call *call);
 dr_loop *dr_call_loop(const dr_call *call);
 

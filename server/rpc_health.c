@@ -29,7 +29,7 @@ typedef struct entry {
 
 typedef struct watcher {
     struct watcher *next, *previous;
-    dr_call *call; /* retained */
+    dr_call *call;    /* retained */
     const char *name; /* in the call's arena, as is the watcher */
     serving_status told;
 } watcher;
@@ -80,7 +80,8 @@ static void tell_watchers(dr_health *health)
 static entry *add_entry(dr_health *health, const char *name)
 {
     size_t bytes = strlen(name) + 1;
-    entry *e = health->entry_count < DR_HEALTH_SERVICES_MAX ? dr_mem_alloc(sizeof *e + bytes) : NULL;
+    entry *e =
+        health->entry_count < DR_HEALTH_SERVICES_MAX ? dr_mem_alloc(sizeof *e + bytes) : NULL;
     if (!e) {
         dr_log(DR_LOG_ERROR, "health cannot follow another name", "name", name, NULL);
         return NULL;

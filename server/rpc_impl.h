@@ -41,19 +41,19 @@ struct dr_call {
     bool half_delivered : 1; /* and the service knows */
     bool paused : 1;
     bool delivering : 1;
-    bool responding : 1;     /* response headers are submitted */
-    bool finished : 1;       /* status is set */
-    bool unwritable : 1;     /* the service was told to stop */
-    bool out_begun : 1;      /* a part of what is queued has left, or is in a frame */
+    bool responding : 1; /* response headers are submitted */
+    bool finished : 1;   /* status is set */
+    bool unwritable : 1; /* the service was told to stop */
+    bool out_begun : 1;  /* a part of what is queued has left, or is in a frame */
     bool is_loopback : 1;
-    bool bad_headers : 1;    /* too many */
+    bool bad_headers : 1; /* too many */
 
     const dr_rpc_method *method; /* NULL = unknown path */
     const dr_rpc_service *service;
     void *ud;
 
     /* headers, before begin */
-    const char *path;     /* as sent, if unknown; in the arena */
+    const char *path; /* as sent, if unknown; in the arena */
     uint32_t header_bytes, header_count;
     bool is_post : 1, is_grpc : 1, has_timeout : 1, bad_timeout : 1;
     uint64_t timeout_ns;
@@ -95,6 +95,10 @@ void dr__call_promise(dr_call *call, size_t length);
 void dr__call_sent(dr_call *call, size_t length);
 
 /* ---- called by the rest of the transport ---- */
+
+/* rpc_headers.c: DR_OK = the service may see the call. `*http_status` is 200 but for what is not
+ * gRPC at all. */
+DR_CHECKED dr_code dr__call_check_headers(dr_call *call, int *http_status, dr_error *err);
 
 /* Finishes with `err` and tells the service with on_cancelled: deadline, drain. */
 void dr__call_abort(dr_call *call, const dr_error *err);

@@ -131,7 +131,8 @@ dr_code dr__rpc_unpack(void **out, dr_arena *arena, const ProtobufCMessageDescri
     ProtobufCAllocator allocator = {take_block, leave_block, arena};
     ProtobufCMessage *message = protobuf_c_message_unpack(type, &allocator, length, bytes);
     if (!message) {
-        return dr_fail(err, DR_INVALID_ARGUMENT, "these %zu bytes are not a %s", length, type->name);
+        return dr_fail(err, DR_INVALID_ARGUMENT, "these %zu bytes are not a %s", length,
+                       type->name);
     }
     if (check_strings(message, err) != DR_OK) {
         return dr_error_prefix(err, "%s: %s", type->name, err->field);

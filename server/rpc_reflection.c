@@ -216,6 +216,8 @@ void dr__reflection_destroy(dr_reflection *r)
 
 /* ---- answers ---- */
 
+#define ANSWERS(what) GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_##what
+
 typedef struct {
     const dr_reflection *reflection;
     dr_call *call;
@@ -231,8 +233,7 @@ static void send_error(answer *a, dr_code code, const char *what, const char *na
     Grpc__Reflection__V1__ErrorResponse error = GRPC__REFLECTION__V1__ERROR_RESPONSE__INIT;
     error.error_code = code;
     error.error_message = text;
-    a->response.message_response_case =
-        GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ERROR_RESPONSE;
+    a->response.message_response_case = ANSWERS(ERROR_RESPONSE);
     a->response.error_response = &error;
     dr_call_send(a->call, &a->response.base);
 }
@@ -270,8 +271,7 @@ static void send_file(answer *a, const file *f, const char *asked)
         GRPC__REFLECTION__V1__FILE_DESCRIPTOR_RESPONSE__INIT;
     files.n_file_descriptor_proto = count;
     files.file_descriptor_proto = slices;
-    a->response.message_response_case =
-        GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_FILE_DESCRIPTOR_RESPONSE;
+    a->response.message_response_case = ANSWERS(FILE_DESCRIPTOR_RESPONSE);
     a->response.file_descriptor_response = &files;
     dr_call_send(a->call, &a->response.base);
 }
@@ -287,8 +287,7 @@ static void send_extension_numbers(answer *a, const char *type)
     Grpc__Reflection__V1__ExtensionNumberResponse numbers =
         GRPC__REFLECTION__V1__EXTENSION_NUMBER_RESPONSE__INIT;
     numbers.base_type_name = (char *)type;
-    a->response.message_response_case =
-        GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ALL_EXTENSION_NUMBERS_RESPONSE;
+    a->response.message_response_case = ANSWERS(ALL_EXTENSION_NUMBERS_RESPONSE);
     a->response.all_extension_numbers_response = &numbers;
     dr_call_send(a->call, &a->response.base);
 }
@@ -312,8 +311,7 @@ static void send_services(answer *a)
         GRPC__REFLECTION__V1__LIST_SERVICE_RESPONSE__INIT;
     response.n_service = table->service_count;
     response.service = list;
-    a->response.message_response_case =
-        GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_LIST_SERVICES_RESPONSE;
+    a->response.message_response_case = ANSWERS(LIST_SERVICES_RESPONSE);
     a->response.list_services_response = &response;
     dr_call_send(a->call, &a->response.base);
 }
@@ -333,7 +331,8 @@ static void on_request(dr_call *call, const void *message)
     const symbol *s;
     switch (request->message_request_case) {
     case ASKS(FILE_BY_FILENAME):
-        send_file(&a, find_file(a.reflection, request->file_by_filename), request->file_by_filename);
+        send_file(&a, find_file(a.reflection, request->file_by_filename),
+                  request->file_by_filename);
         break;
     case ASKS(FILE_CONTAINING_SYMBOL):
         s = find_symbol(a.reflection, request->file_containing_symbol);
@@ -363,12 +362,13 @@ static void on_half_closed(dr_call *call)
     dr_call_finish(call, NULL);
 }
 
-#define METHOD(version)                                                      \
-    {"/grpc.reflection." version ".ServerReflection/ServerReflectionInfo",   \
-     &grpc__reflection__v1__server_reflection_request__descriptor,           \
-     DR_RPC_CLIENT_STREAM | DR_RPC_SERVER_STREAM | DR_RPC_ENDS_ON_DRAIN,     \
-     .on_message = on_request,                                               \
-     .on_half_closed = on_half_closed,                                       \
-     .on_writable = dr_call_resume}
+#define METHOD(version)                                                         \
+    {                                                                           \
+        "/grpc.reflection." version ".ServerReflection/ServerReflectionInfo",   \
+            &grpc__reflection__v1__server_reflection_request__descriptor,       \
+            DR_RPC_CLIENT_STREAM | DR_RPC_SERVER_STREAM | DR_RPC_ENDS_ON_DRAIN, \
+            .on_message = on_request, .on_half_closed = on_half_closed,         \
+            .on_writable = dr_call_resume                                       \
+    }
 
 const dr_rpc_method dr__reflection_methods[] = {METHOD("v1"), METHOD("v1alpha")};

@@ -22,7 +22,8 @@ static void on_before_sleep(dr_loop_hook *hook)
 static void fill_defaults(dr_server_options *o)
 {
     o->message_bytes_max = o->message_bytes_max ? o->message_bytes_max : DR_MESSAGE_BYTES_DEFAULT;
-    o->received_bytes_max = o->received_bytes_max ? o->received_bytes_max : DR_RECEIVED_BYTES_DEFAULT;
+    o->received_bytes_max =
+        o->received_bytes_max ? o->received_bytes_max : DR_RECEIVED_BYTES_DEFAULT;
     o->connections_max = o->connections_max ? o->connections_max : DR_CONNECTIONS_DEFAULT;
     o->streams_max = o->streams_max ? o->streams_max : DR_STREAMS_DEFAULT;
     o->deadline_max_ms = o->deadline_max_ms ? o->deadline_max_ms : DR_DEADLINE_MAX_MS_DEFAULT;

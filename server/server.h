@@ -21,18 +21,18 @@ typedef struct dr_server dr_server;
 typedef struct {
     const dr_rpc_service *services; /* copied; names, methods and ud must outlive the server */
     size_t service_count;
-    uint64_t message_bytes_max;    /* largest request; 0 = DR_MESSAGE_BYTES_DEFAULT */
-    uint64_t received_bytes_max;   /* requests being received, all calls together; 0 = default */
-    uint32_t connections_max;      /* 0 = DR_CONNECTIONS_DEFAULT */
-    uint32_t streams_max;          /* concurrent calls a connection; 0 = DR_STREAMS_DEFAULT */
-    uint64_t deadline_max_ms;      /* 0 = DR_DEADLINE_MAX_MS_DEFAULT */
-    uint64_t keepalive_ms;         /* ping after that much silence; 0 = DR_KEEPALIVE_MS_DEFAULT */
-    uint64_t drain_grace_ms;       /* 0 = DR_DRAIN_GRACE_MS_DEFAULT */
+    uint64_t message_bytes_max;  /* largest request; 0 = DR_MESSAGE_BYTES_DEFAULT */
+    uint64_t received_bytes_max; /* requests being received, all calls together; 0 = default */
+    uint32_t connections_max;    /* 0 = DR_CONNECTIONS_DEFAULT */
+    uint32_t streams_max;        /* concurrent calls a connection; 0 = DR_STREAMS_DEFAULT */
+    uint64_t deadline_max_ms;    /* 0 = DR_DEADLINE_MAX_MS_DEFAULT */
+    uint64_t keepalive_ms;       /* ping after that much silence; 0 = DR_KEEPALIVE_MS_DEFAULT */
+    uint64_t drain_grace_ms;     /* 0 = DR_DRAIN_GRACE_MS_DEFAULT */
 } dr_server_options;
 
 /* The loop must not be running yet, or this is called on it. */
-DR_CHECKED dr_code dr_server_create(dr_server **out, dr_loop *loop, const dr_server_options *options,
-                                    dr_error *err);
+DR_CHECKED dr_code dr_server_create(dr_server **out, dr_loop *loop,
+                                    const dr_server_options *options, dr_error *err);
 /* Accepts at "host:port", "[::1]:port"; port 0 = a free one. Refuses what is not loopback unless
  * `insecure`. FAILED_PRECONDITION, UNAVAILABLE (in use), INVALID_ARGUMENT. */
 DR_CHECKED dr_code dr_server_listen(dr_server *server, const char *address, bool insecure,

@@ -17,9 +17,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     if (length < 1) {
         return 0;
     }
-    dr_log_set_level(DR_LOG_ERROR);
-    dr_server_options options = {.message_bytes_max = 1 << 20, .received_bytes_max = 4 << 20};
-    dr_loopback *loopback = dr_loopback_create(&options);
+    static dr_loopback *loopback; /* one server for all inputs, a connection for each */
+    if (!loopback) {
+        dr_server_options options = {.message_bytes_max = 1 << 20, .received_bytes_max = 4 << 20};
+        dr_log_set_level(DR_LOG_ERROR);
+        loopback = dr_loopback_create(&options);
+    }
+    dr_loopback_connect(loopback);
     size_t cut = bytes[0] & 0x7f;
     bool alive = true;
     if (bytes[0] & 0x80) {
@@ -31,6 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
         alive = dr_loopback_feed(loopback, bytes + at, piece);
         at += piece;
     }
-    dr_loopback_destroy(loopback);
+    dr_loopback_connect(loopback);
+    DR_ASSERT(dr_server_get_stats(dr_loopback_server(loopback)).calls_open == 0);
     return 0;
 }

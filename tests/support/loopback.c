@@ -27,7 +27,7 @@ struct dr_loopback {
     dr_server *server;
     dr_http2 *http2;
     nghttp2_session *client;
-    client_call calls[CALLS_MAX];
+    client_call *calls[CALLS_MAX];
     int call_count;
     bool held;
     size_t held_bytes;
@@ -51,7 +51,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
         return 0;
     }
     if (strcmp((const char *)name, "grpc-status") == 0) {
-        call->answer.status = atoi((const char *)value);
+        call->answer.status = (int)strtol((const char *)value, NULL, 10);
     } else if (strcmp((const char *)name, "grpc-message") == 0) {
         snprintf(call->answer.message, sizeof call->answer.message, "%.*s", (int)value_length,
                  (const char *)value);
@@ -62,8 +62,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     return 0;
 }
 
-static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id,
-                   const uint8_t *bytes, size_t length, void *ud)
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *bytes,
+                   size_t length, void *ud)
 {
     (void)flags;
     dr_loopback *loopback = ud;
@@ -129,6 +129,14 @@ static void make_client(dr_loopback *loopback)
     nghttp2_option_del(option);
 }
 
+void dr_loopback_connect(dr_loopback *loopback)
+{
+    dr_http2_options options = {loopback->server, "127.0.0.1:1", true, ignore_output, NULL};
+    dr_error err;
+    dr_http2_destroy(loopback->http2);
+    DR_ASSERT(dr_http2_create(&loopback->http2, &options, &err) == DR_OK);
+}
+
 dr_loopback *dr_loopback_create(const dr_server_options *options)
 {
     dr_loopback *loopback = dr_mem_zalloc(1, sizeof *loopback);
@@ -138,8 +146,7 @@ dr_loopback *dr_loopback_create(const dr_server_options *options)
     DR_ASSERT(dr_loop_create(&loopback->loop, &err) == DR_OK);
     DR_ASSERT(dr_server_create(&loopback->server, loopback->loop, options ? options : &none,
                                &err) == DR_OK);
-    dr_http2_options http2 = {loopback->server, "127.0.0.1:1", true, ignore_output, NULL};
-    DR_ASSERT(dr_http2_create(&loopback->http2, &http2, &err) == DR_OK);
+    dr_loopback_connect(loopback);
     dr_buf_init(&loopback->wire, DR_CONN_OUT_MAX);
     make_client(loopback);
     return loopback;
@@ -159,8 +166,9 @@ void dr_loopback_destroy(dr_loopback *loopback)
     dr_loop_destroy(loopback->loop);
     nghttp2_session_del(loopback->client);
     for (int i = 0; i < loopback->call_count; i++) {
-        dr_buf_deinit(&loopback->calls[i].out);
-        dr_buf_deinit(&loopback->calls[i].in);
+        dr_buf_deinit(&loopback->calls[i]->out);
+        dr_buf_deinit(&loopback->calls[i]->in);
+        dr_mem_free(loopback->calls[i]);
     }
     dr_buf_deinit(&loopback->wire);
     dr_mem_free(loopback);
@@ -212,9 +220,9 @@ void dr_loopback_pump(dr_loopback *loopback)
 
 int dr_loopback_open(dr_loopback *loopback, const char *path, const char *const *headers)
 {
-    const char *const usual[] = {":method", "POST", ":scheme", "http", ":authority", "loopback",
-                                 ":path", path, "content-type", "application/grpc", "te",
-                                 "trailers"};
+    const char *const usual[] = {
+        ":method", "POST",         ":scheme",          "http", ":authority", "loopback", ":path",
+        path,      "content-type", "application/grpc", "te",   "trailers"};
     nghttp2_nv nv[32];
     size_t count = 0;
     for (size_t i = 0; i < DR_COUNT(usual); i += 2) {
@@ -226,7 +234,9 @@ int dr_loopback_open(dr_loopback *loopback, const char *path, const char *const 
                                    strlen(headers[i]), strlen(headers[i + 1]), 0};
     }
     DR_ASSERT(loopback->call_count < CALLS_MAX);
-    client_call *call = &loopback->calls[loopback->call_count];
+    client_call *call = dr_mem_zalloc(1, sizeof *call);
+    DR_ASSERT(call);
+    loopback->calls[loopback->call_count] = call;
     call->answer.status = -1;
     dr_buf_init(&call->out, 1u << 30);
     dr_buf_init(&call->in, 1u << 30);
@@ -242,7 +252,7 @@ int dr_loopback_open(dr_loopback *loopback, const char *path, const char *const 
 void dr_loopback_send(dr_loopback *loopback, int index, const uint8_t *bytes, size_t length,
                       bool end)
 {
-    client_call *call = &loopback->calls[index];
+    client_call *call = loopback->calls[index];
     if (bytes) {
         uint8_t prefix[DR_GRPC_PREFIX];
         dr_grpc_write_prefix(prefix, (uint32_t)length);
@@ -255,7 +265,7 @@ void dr_loopback_send(dr_loopback *loopback, int index, const uint8_t *bytes, si
 
 void dr_loopback_reset(dr_loopback *loopback, int index)
 {
-    nghttp2_submit_rst_stream(loopback->client, 0, loopback->calls[index].stream_id,
+    nghttp2_submit_rst_stream(loopback->client, 0, loopback->calls[index]->stream_id,
                               NGHTTP2_CANCEL);
 }
 
@@ -264,8 +274,8 @@ const dr_answer *dr_loopback_wait(dr_loopback *loopback, int index)
     uint64_t give_up = dr_loop_now_ns() + 10000000000;
     for (;;) {
         dr_loopback_pump(loopback);
-        if (loopback->calls[index].answer.done || dr_loop_now_ns() > give_up) {
-            return &loopback->calls[index].answer;
+        if (loopback->calls[index]->answer.done || dr_loop_now_ns() > give_up) {
+            return &loopback->calls[index]->answer;
         }
         uv_sleep(1);
     }
@@ -273,14 +283,14 @@ const dr_answer *dr_loopback_wait(dr_loopback *loopback, int index)
 
 const dr_answer *dr_loopback_answer(dr_loopback *loopback, int index)
 {
-    return &loopback->calls[index].answer;
+    return &loopback->calls[index]->answer;
 }
 
 void dr_loopback_hold(dr_loopback *loopback, bool hold)
 {
     loopback->held = hold;
     for (int i = 0; i < loopback->call_count && !hold; i++) {
-        client_call *call = &loopback->calls[i];
+        client_call *call = loopback->calls[i];
         if (!call->answer.done) {
             nghttp2_session_consume(loopback->client, call->stream_id, call->in.length);
         }

@@ -16,6 +16,8 @@ void dr_loopback_destroy(dr_loopback *loopback);
 dr_server *dr_loopback_server(dr_loopback *loopback);
 dr_loop *dr_loopback_loop(dr_loopback *loopback);
 
+/* A new connection in place of the one there is; for raw bytes. */
+void dr_loopback_connect(dr_loopback *loopback);
 /* Raw bytes from the client, in place of the small client. False = the server gives up on it. */
 bool dr_loopback_feed(dr_loopback *loopback, const uint8_t *bytes, size_t length);
 

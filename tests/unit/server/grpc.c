@@ -3,8 +3,10 @@
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <stdio.h>
 #include <string.h>
 
+enum { SEEN_BYTES = 32 };
 /* Two messages, "hello" and "", in one run of bytes. */
 static const uint8_t WIRE[] = {0, 0, 0, 0, 5, 'h', 'e', 'l', 'l', 'o', 0, 0, 0, 0, 0};
 
@@ -14,14 +16,16 @@ static size_t read_all(dr_grpc_reader *reader, const uint8_t *bytes, size_t leng
     for (;;) {
         const uint8_t *message;
         size_t message_length;
-        cr_assert(eq(int, dr_grpc_reader_next(reader, &message, &message_length, &bytes, &length,
-                                              NULL), DR_OK));
+        cr_assert(eq(int,
+                     dr_grpc_reader_next(reader, &message, &message_length, &bytes, &length, NULL),
+                     DR_OK));
         if (!message) {
             cr_assert(eq(sz, length, 0));
             return count;
         }
-        strncat(out, (const char *)message, message_length);
-        strcat(out, ";");
+        size_t used = strlen(out);
+        snprintf(out + used, SEEN_BYTES - used, "%.*s;", (int)message_length,
+                 (const char *)message);
         count++;
     }
 }
@@ -31,7 +35,7 @@ Test(grpc, messages_are_found_wherever_the_bytes_are_cut)
     for (size_t first = 0; first <= sizeof WIRE; first++) {
         for (size_t second = first; second <= sizeof WIRE; second++) {
             dr_grpc_reader reader;
-            char seen[32] = "";
+            char seen[SEEN_BYTES] = "";
             dr_grpc_reader_init(&reader, 100);
             size_t count = read_all(&reader, WIRE, first, seen);
             count += read_all(&reader, WIRE + first, second - first, seen);
@@ -48,7 +52,7 @@ Test(grpc, a_stream_that_ends_inside_a_message_is_not_empty)
 {
     for (size_t length = 1; length < 10; length++) {
         dr_grpc_reader reader;
-        char seen[32] = "";
+        char seen[SEEN_BYTES] = "";
         dr_grpc_reader_init(&reader, 100);
         read_all(&reader, WIRE, length, seen);
         cr_expect(not(dr_grpc_reader_is_empty(&reader)), "after %zu bytes", length);
@@ -74,8 +78,10 @@ Test(grpc, prefixes_are_checked_before_memory_is_asked_for)
         const uint8_t *message, *bytes = cases[i].prefix;
         size_t message_length, length = 5;
         dr_error err;
-        cr_expect(eq(int, dr_grpc_reader_next(&reader, &message, &message_length, &bytes, &length,
-                                              &err), cases[i].code), "case %zu", i);
+        cr_expect(eq(int,
+                     dr_grpc_reader_next(&reader, &message, &message_length, &bytes, &length, &err),
+                     cases[i].code),
+                  "case %zu", i);
         cr_expect(eq(sz, reader.body.size, 0));
         dr_grpc_reader_deinit(&reader);
     }
@@ -87,15 +93,17 @@ Test(grpc, a_dropped_message_leaves_the_reader_ready_for_the_next)
     dr_grpc_reader_init(&reader, 100);
     const uint8_t *message, *bytes = WIRE;
     size_t message_length, length = 7;
-    cr_assert(eq(int, dr_grpc_reader_next(&reader, &message, &message_length, &bytes, &length,
-                                          NULL), DR_OK));
+    cr_assert(eq(int,
+                 dr_grpc_reader_next(&reader, &message, &message_length, &bytes, &length, NULL),
+                 DR_OK));
     length = 3;
-    cr_assert(eq(int, dr_grpc_reader_next(&reader, &message, &message_length, &bytes, &length,
-                                          NULL), DR_OK));
+    cr_assert(eq(int,
+                 dr_grpc_reader_next(&reader, &message, &message_length, &bytes, &length, NULL),
+                 DR_OK));
     cr_assert(eq(sz, message_length, 5));
     dr_grpc_reader_drop(&reader);
     cr_expect(eq(sz, reader.body.size, 0));
-    char seen[32] = "";
+    char seen[SEEN_BYTES] = "";
     cr_expect(eq(sz, read_all(&reader, WIRE, sizeof WIRE, seen), 2));
     dr_grpc_reader_deinit(&reader);
 }
@@ -105,13 +113,13 @@ Test(grpc, timeouts_are_digits_and_a_unit)
     static const struct {
         const char *text;
         uint64_t ns;
-    } good[] = {{"1S", 1000000000},        {"100m", 100000000}, {"0n", 0},
-                {"2M", 120000000000},      {"7u", 7000},        {"99999999n", 99999999},
+    } good[] = {{"1S", 1000000000},   {"100m", 100000000}, {"0n", 0},
+                {"2M", 120000000000}, {"7u", 7000},        {"99999999n", 99999999},
                 {"1H", 3600000000000}};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         uint64_t ns = 1;
-        cr_expect(eq(int, dr_grpc_parse_timeout(&ns, good[i].text, strlen(good[i].text), NULL),
-                     DR_OK));
+        cr_expect(
+            eq(int, dr_grpc_parse_timeout(&ns, good[i].text, strlen(good[i].text), NULL), DR_OK));
         cr_expect(eq(u64, ns, good[i].ns), "%s", good[i].text);
     }
     uint64_t long_time = 0;
@@ -121,8 +129,9 @@ Test(grpc, timeouts_are_digits_and_a_unit)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         uint64_t ns;
         dr_error err;
-        cr_expect(eq(int, dr_grpc_parse_timeout(&ns, bad[i], strlen(bad[i]), &err),
-                     DR_INVALID_ARGUMENT), "%s", bad[i]);
+        cr_expect(
+            eq(int, dr_grpc_parse_timeout(&ns, bad[i], strlen(bad[i]), &err), DR_INVALID_ARGUMENT),
+            "%s", bad[i]);
         cr_expect(eq(str, err.field, "grpc-timeout"));
     }
 }
@@ -139,7 +148,8 @@ Test(grpc, messages_are_percent_encoded)
 
 Test(grpc, base64_has_no_padding)
 {
-    static const char *const cases[][2] = {{"", ""}, {"f", "Zg"}, {"fo", "Zm8"}, {"foo", "Zm9v"},
+    static const char *const cases[][2] = {{"", ""},           {"f", "Zg"},
+                                           {"fo", "Zm8"},      {"foo", "Zm9v"},
                                            {"foob", "Zm9vYg"}, {"\xff\xfe", "//4"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char out[16] = "";

@@ -55,7 +55,7 @@ Test(loop, what_is_posted_arrives_once_and_in_the_order_of_its_poster, .timeout 
         pthread_join(threads[t], NULL);
     }
     cr_expect(in_order);
-    cr_expect(eq(int, arrived, POSTERS * EACH));
+    cr_expect(eq(int, arrived, POSTERS *EACH));
     dr_loop_destroy(loop);
 }
 

@@ -28,7 +28,7 @@ static dr_code parse(char *const *arguments)
 
 static void write_config(char path[32], const char *text)
 {
-    strcpy(path, "/tmp/options-XXXXXX");
+    snprintf(path, 32, "/tmp/options-XXXXXX");
     int fd = mkstemp(path);
     cr_assert(ge(int, fd, 0));
     cr_assert(eq(long, (long)write(fd, text, strlen(text)), (long)strlen(text)));
@@ -68,8 +68,10 @@ Test(options, a_flag_comes_before_the_variable_before_the_file)
 
 Test(options, units_are_read)
 {
-    cr_assert(eq(int, PARSE("--message-max", "3KiB", "--deadline-max", "1.5m", "--insecure",
-                            "--keepalive", "250ms"), DR_OK));
+    cr_assert(eq(int,
+                 PARSE("--message-max", "3KiB", "--deadline-max", "1.5m", "--insecure",
+                       "--keepalive", "250ms"),
+                 DR_OK));
     cr_expect(eq(u64, options.message_max, 3072));
     cr_expect(eq(u64, options.deadline_max, 90000));
     cr_expect(eq(u64, options.keepalive, 250));
@@ -113,10 +115,10 @@ Test(options, a_mistake_in_the_file_names_file_and_line)
 Test(options, bad_values_are_refused_with_what_is_allowed)
 {
     static char *const bad[][2] = {
-        {"--message-max", "many"},     {"--message-max", "1"},      {"--message-max", "1e99"},
-        {"--message-max", "-5"},       {"--message-max", "64 MiB"}, {"--message-max", "0x4000"},
-        {"--connections-max", "1.5"},  {"--connections-max", "0"},  {"--keepalive", "30"},
-        {"--keepalive", "inf"},        {"--keepalive", ""},         {"--connections-max", "nan"},
+        {"--message-max", "many"},    {"--message-max", "1"},      {"--message-max", "1e99"},
+        {"--message-max", "-5"},      {"--message-max", "64 MiB"}, {"--message-max", "0x4000"},
+        {"--connections-max", "1.5"}, {"--connections-max", "0"},  {"--keepalive", "30"},
+        {"--keepalive", "inf"},       {"--keepalive", ""},         {"--connections-max", "nan"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         cr_expect(eq(int, PARSE(bad[i][0], bad[i][1]), DR_INVALID_ARGUMENT), "%s %s", bad[i][0],
