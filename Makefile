@@ -86,6 +86,9 @@ ifeq ($(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1),x86_64)
 $(addprefix $(BUILD)/models/tensor/,kernels_avx2.o kernels_avx2_gemm.o): BASE_FLAGS += -mavx2 -mfma
 endif
 
+# Loops over elements, which -O2 leaves as they are.
+$(BUILD)/models/graph/op_%.o: CFLAGS += -O3
+
 # ---- migrations: each file of SQL a string, in the order of their numbers ----
 MIGRATIONS := $(sort $(wildcard storage/migrations/*.sql))
 $(BUILD)/gen/migrations.h: $(MIGRATIONS)

@@ -114,7 +114,7 @@ dr_node dr_symlog(dr_graph *g, dr_node x); /* sign(x) log(1 + |x|) */
 dr_node dr_symexp(dr_graph *g, dr_node x); /* sign(x) (exp|x| - 1) */
 dr_node dr_clamp(dr_graph *g, dr_node x, float low, float high);
 
-/* Equal shapes and repeats; y may have one row a run (a param), which then serves every row. */
+/* Equal shapes and repeats; y may have one row a run (a param): it then serves every row. */
 dr_node dr_add(dr_graph *g, dr_node x, dr_node y);
 dr_node dr_sub(dr_graph *g, dr_node x, dr_node y);
 dr_node dr_mul(dr_graph *g, dr_node x, dr_node y);
@@ -138,7 +138,7 @@ dr_node dr_stop_gradient(dr_graph *g, dr_node x);
 
 /* DreamerV3's GRU gates (Hafner et al. 2023); the normalised parts come in.
  * parts [3 n] = reset | candidate | update, state [n] →
- *   r = sigmoid(reset), c = tanh(r * candidate), u = sigmoid(update - 1), u * c + (1 - u) * state */
+ *   r = sigmoid(reset), c = tanh(r candidate), u = sigmoid(update - 1), u c + (1 - u) state */
 dr_node dr_gru_gates(dr_graph *g, dr_node parts, dr_node state);
 
 /* The last dimension is the classes: logits → log((1 - mix) softmax + mix / classes). */

@@ -4,6 +4,8 @@
  * extra: in learning the mean and the reciprocal deviation of every group of n numbers */
 #include "models/graph/graph_impl.h"
 
+enum { LANES = 8 };
+
 dr_node dr_layer_norm(dr_graph *g, dr_node x, dr_node weight, dr_node bias, float eps)
 {
     dr_node inputs[] = {x, weight, bias};
@@ -49,34 +51,56 @@ static void norm_forward(const dr_step *s, const dr_kernels *k)
                   (size_t)dr__shape_last(x->shape), s->attr.f[0]);
 }
 
-/* With u the normalised x and h = g weight: dx = rstd (h - mean(h) - u mean(h u)). */
+/* Sums of h and of h u over one group, where h = dy weight and u is the normalised x. Several
+ * sums beside each other, so that the compiler may use vectors without changing the order. */
+static void sum_group(float *sum_h, float *sum_hu, const float *dy, const float *weight,
+                      const float *x, float mean, float rstd, int n)
+{
+    float h_sums[LANES] = {0}, hu_sums[LANES] = {0};
+    int i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (int j = 0; j < LANES; j++) {
+            float h = dy[i + j] * weight[i + j];
+            h_sums[j] += h;
+            hu_sums[j] += h * ((x[i + j] - mean) * rstd);
+        }
+    }
+    for (; i < n; i++) {
+        float h = dy[i] * weight[i];
+        h_sums[0] += h;
+        hu_sums[0] += h * ((x[i] - mean) * rstd);
+    }
+    *sum_h = *sum_hu = 0;
+    for (int j = 0; j < LANES; j++) {
+        *sum_h += h_sums[j];
+        *sum_hu += hu_sums[j];
+    }
+}
+
+/* dx = rstd (h - mean(h) - u mean(h u)), dweight = dy u, dbias = dy. */
 static void norm_backward(const dr_step *s, const dr_kernels *k)
 {
-    (void)k;
-    const dr_value *x = s->x[0];
-    const float *weight = s->x[1]->data, *mean = s->extra;
-    float *dx = x->grad, *dweight = s->x[1]->grad, *dbias = s->x[2]->grad;
-    int n = dr__shape_last(x->shape);
-    int64_t groups = groups_a_row(s) * x->rows;
-    const float *rstd = mean + groups;
+    const float *restrict weight = s->x[1]->data, *means = s->extra;
+    float *restrict dweight = s->x[1]->grad, *dbias = s->x[2]->grad;
+    int n = dr__shape_last(s->x[0]->shape);
+    int64_t groups = groups_a_row(s) * s->x[0]->rows;
     for (int64_t r = 0; r < groups; r++) {
-        const float *g = s->y->grad + r * n, *row = x->data + r * n;
-        float m = mean[r], q = rstd[r], sum_h = 0, sum_hu = 0;
-        for (int i = 0; i < n; i++) {
-            float h = g[i] * weight[i];
-            sum_h += h;
-            sum_hu += h * ((row[i] - m) * q);
-        }
-        sum_h /= (float)n;
-        sum_hu /= (float)n;
-        for (int i = 0; dx && i < n; i++) {
-            dx[r * n + i] += q * (g[i] * weight[i] - sum_h - (row[i] - m) * q * sum_hu);
+        const float *restrict dy = s->y->grad + r * n, *restrict x = s->x[0]->data + r * n;
+        float mean = means[r], rstd = means[groups + r], sum_h, sum_hu;
+        if (s->x[0]->grad) {
+            float *restrict dx = s->x[0]->grad + r * n;
+            sum_group(&sum_h, &sum_hu, dy, weight, x, mean, rstd, n);
+            sum_h /= (float)n;
+            sum_hu /= (float)n;
+            for (int i = 0; i < n; i++) {
+                dx[i] += rstd * (dy[i] * weight[i] - sum_h - (x[i] - mean) * rstd * sum_hu);
+            }
         }
         for (int i = 0; dweight && i < n; i++) {
-            dweight[i] += g[i] * ((row[i] - m) * q);
+            dweight[i] += dy[i] * ((x[i] - mean) * rstd);
         }
-        for (int i = 0; dbias && i < n; i++) {
-            dbias[i] += g[i];
+        if (dbias) {
+            k->axpy(dbias, dy, 1.0f, (size_t)n);
         }
     }
 }

@@ -1,3 +1,4 @@
+/* params.c: names, places that stay, packed copies that are shared, and the last release. */
 #include "models/graph/params.h"
 
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* tiny_graph.c: the recurrent model that the tests of this folder run. */
 #include "tests/unit/models/graph/tiny_graph.h"
 
 #include <criterion/criterion.h>
