@@ -1,7 +1,8 @@
 /* learn.h: one run of `dreamd learn`.
  *
  *     cmd_learn.c     options, signals, the real environment
- *     learn_run.c     the run: collect, update, evaluate
+ *     learn_run.c     the run: collect, update, evaluate, save
+ *     learn_play.c    real episodes, and what they say of the model
  *     learn_report.c  what a person or a program sees of it
  *     learn_save.c    the checkpoint folder and its card
  *
@@ -87,6 +88,22 @@ typedef struct {
 DR_CHECKED dr_code dr_learn_run(dr_learn *run, dr_error *err);
 /* Frees what the run made. */
 void dr_learn_deinit(dr_learn *run);
+
+/* ---- learn_play.c: CANCELLED where Ctrl-C cuts a plan short ---- */
+
+/* Of training episode `index`. */
+uint64_t dr__learn_env_seed(const dr_learn *run, uint64_t index);
+DR_CHECKED dr_code dr__learn_play_random(dr_episode **out, const dr_learn *run, uint64_t seed,
+                                         dr_error *err);
+/* noise: on the actions, in units of half the range; plan_ms [steps_max] (may be NULL) receives
+ * the time of each observe and plan. */
+DR_CHECKED dr_code dr__learn_play_planned(dr_episode **out, const dr_learn *run, dr_model *model,
+                                          uint64_t seed, float noise, double *plan_ms,
+                                          dr_error *err);
+/* Takes an episode over that is never learned from. */
+DR_CHECKED dr_code dr__learn_keep_unseen(dr_learn *run, dr_episode *episode, dr_error *err);
+/* Fills run->returns (where there is a world) and run->errors. */
+DR_CHECKED dr_code dr__learn_evaluate(dr_learn *run, dr_model *model, dr_error *err);
 
 /* ---- learn_report.c ---- */
 
