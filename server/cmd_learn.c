@@ -7,18 +7,15 @@
 
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "client/envs/env.h"
 #include "models/base/check.h"
 #include "models/base/mem.h"
-#include "models/tensor/gemm.h"
 #include "server/learn.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
-enum { COMMAND_BYTES = 1024, ARGUMENTS_MAX = 64 };
+enum { COMMAND_BYTES = 1024 };
 
 static const char usage[] =
     "dreamd learn --env NAME --out DIR        learn in an environment\n"
@@ -188,19 +185,6 @@ static dr_code run_command(const dr_learn_options *o, const char *command, dr_er
     return code;
 }
 
-/* Starts the program again with a kernel of OpenBLAS that suits the processor: an update is three
- * times as fast. Where that cannot be done, learning is only slower. */
-static void choose_blas_core(int argc, char *const *argv)
-{
-    char *again[ARGUMENTS_MAX + 2] = {"dreamd"};
-    const char *core = dr_gemm_blas_better_core();
-    if (!core || argc > ARGUMENTS_MAX || setenv("OPENBLAS_CORETYPE", core, 1))
-        return;
-    for (int i = 0; i < argc; i++)
-        again[i + 1] = argv[i];
-    execv("/proc/self/exe", again);
-}
-
 static void catch_interrupts(void)
 {
     struct sigaction action = {.sa_handler = ask_to_stop, .sa_flags = SA_RESETHAND};
@@ -228,9 +212,7 @@ int dr_cmd_learn(int argc, char *const *argv)
         fprintf(stderr, "dreamd learn: %s; see dreamd learn --help\n", err.message);
         done = EXIT_USAGE;
     } else {
-        choose_blas_core(argc, argv);
         catch_interrupts();
-        dr_gemm_blas_init();
         join_command(command, argc, argv);
         code = run_command(&options, command, &err);
         if (code)

@@ -9,7 +9,6 @@
 #include <cblas.h>
 #include <limits.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "models/base/check.h"
@@ -153,22 +152,4 @@ void dr_gemm_blas(float *c, const float *a, const float *b, const dr_gemm_option
 void dr_gemm_blas_init(void)
 {
     openblas_set_num_threads(1);
-}
-
-const char *dr_gemm_blas_better_core(void)
-{
-#ifdef __x86_64__
-    __builtin_cpu_init();
-    if (getenv("OPENBLAS_CORETYPE") || strcmp(openblas_get_corename(), "Prescott") != 0) {
-        return NULL;
-    }
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")) {
-        return "SkylakeX";
-    }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        return "Haswell";
-    }
-#endif
-    return NULL;
 }

@@ -65,9 +65,5 @@ typedef struct {
 void dr_gemm_blas(float *c, const float *a, const float *b, const dr_gemm_options *options);
 /* One OpenBLAS thread a call. Call once, before the first thread is made. */
 void dr_gemm_blas_init(void);
-/* OpenBLAS chooses its kernel when the process starts, and takes its slowest where it does not
- * know the processor. Then this is a better value for the environment variable
- * OPENBLAS_CORETYPE, which is read at the next start only; otherwise NULL. */
-const char *dr_gemm_blas_better_core(void);
 
 #endif
