@@ -38,6 +38,39 @@
 #define DR_UNPACK_FLOOR_BYTES (256u << 10)
 #define DR_CALL_ARENA_BYTES (4u << 20) /* beside requests: metadata, answers in the making */
 
+/* ---- sessions ---- */
+#define DR_SESSIONS_DEFAULT 10000
+#define DR_SESSION_ROWS_MAX 65536
+#define DR_SESSION_BYTES_DEFAULT (1ull << 30) /* latents and replies of all sessions */
+#define DR_SESSION_TTL_MS_DEFAULT (600u * 1000)
+#define DR_SESSION_TTL_MS_MAX (7ull * 24 * 3600 * 1000)
+#define DR_SESSIONS_EXPIRED_KEPT 4096 /* ids answered SESSION_EXPIRED afterwards */
+#define DR_SESSION_LABEL_BYTES 128    /* of a label, of a request id */
+#define DR_SESSION_PAGE_MAX 1000
+#define DR_VERB_BYTES_MAX (128u << 20) /* what one request may have computed */
+#define DR_VERB_BYTES_ALL (1ull << 30) /* what all requests under way may */
+#define DR_OUTPUTS_MAX 64              /* names in one request, outputs of one verb */
+
+/* ---- compute ---- */
+#define DR_COMPUTE_THREADS_MAX 256
+#define DR_BATCH_ROWS_MAX 256
+#define DR_BATCH_ROWS_MIN 16
+#define DR_BATCH_FLOPS 1e8 /* a batch is cut here: some milliseconds */
+#define DR_BATCH_SLICES_MAX DR_BATCH_ROWS_MAX
+#define DR_GRAPHS_KEPT 32 /* compiled graphs a compute thread keeps */
+#define DR_PLANNERS_KEPT 4
+#define DR_QUEUE_WORKS_DEFAULT 65536
+#define DR_QUEUE_ROWS_DEFAULT (4ull << 20)
+#define DR_QUEUE_OWNER_WORKS_MAX 256 /* requests of one session at a time */
+#define DR_QUEUE_RETRY_MS 50
+
+/* ---- models ---- */
+#define DR_MODELS_PAGE_MAX 1000
+#define DR_MODELS_LOADED_MAX 1024
+#define DR_REGISTER_BYTES_MAX (4ull << 30) /* one checkpoint, all its files */
+#define DR_REGISTERS_MAX 16                /* uploads at a time */
+#define DR_STORE_JOBS_MAX 4096             /* requests that wait for the storage thread */
+
 #define DR_HEALTH_SERVICES_MAX 1024 /* names health knows */
 #define DR_HEALTH_WATCHERS_MAX 4096
 

@@ -1,0 +1,301 @@
+/* session.c: one session; the diagram is in session.h. */
+#include "server/session.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "models/base/check.h"
+#include "models/base/mem.h"
+
+uint64_t dr_session_bytes(const dr_served *model, uint32_t rows)
+{
+    /* states and scratch */
+    uint64_t row_bytes = 2 * sizeof(float) * (uint64_t)model->state_width + sizeof(dr_row);
+    return sizeof(dr_session) + row_bytes * rows;
+}
+
+static void destroy(dr_session *session)
+{
+    session->model->sessions--;
+    dr_served_release(session->model);
+    dr_mem_free(session->states);
+    dr_mem_free(session->scratch);
+    dr_mem_free(session->row);
+    dr_mem_free(session->warm.means);
+    dr_mem_free(session->warm.marks);
+    dr_buf_deinit(&session->reply);
+    dr_mem_free(session);
+}
+
+static void put_at_start(dr_session *session)
+{
+    size_t width = (size_t)session->model->state_width;
+    for (uint32_t i = 0; i < session->options.rows; i++) {
+        memcpy(session->states + i * width, session->model->initial, width * sizeof(float));
+        session->row[i] = (dr_row){
+            .key = {.seed = session->options.seed, .row = i, .mode = session->options.mode},
+            .fresh = true};
+    }
+}
+
+dr_code dr_session_create(dr_session **out, dr_served *model, const dr_session_options *options,
+                          dr_error *err)
+{
+    DR_ASSERT(options->rows > 0 && options->rows <= DR_SESSION_ROWS_MAX);
+    dr_session *session = dr_mem_zalloc(1, sizeof *session);
+    if (!session) {
+        return dr_mem_fail(err, "session");
+    }
+    session->options = *options;
+    snprintf(session->label, sizeof session->label, "%s", options->label);
+    snprintf(session->request_id, sizeof session->request_id, "%s", options->request_id);
+    snprintf(session->model_reference, sizeof session->model_reference, "%s", options->model);
+    session->options.model = session->model_reference;
+    session->options.label = session->label;
+    session->options.request_id = session->request_id;
+    session->model = dr_served_retain(model);
+    model->sessions++;
+    session->references = 1;
+    session->bytes = dr_session_bytes(model, options->rows);
+    dr_buf_init(&session->reply, 2 * (size_t)DR_VERB_BYTES_MAX);
+    session->states = dr_mem_alloc(sizeof(float) * (size_t)model->state_width * options->rows);
+    session->row = dr_mem_zalloc(options->rows, sizeof *session->row);
+    if (!session->states || !session->row) {
+        destroy(session);
+        return dr_mem_fail(err, "rows of a session");
+    }
+    put_at_start(session);
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    session->opened_unix_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    *out = session;
+    return DR_OK;
+}
+
+void dr_session_retain(dr_session *session)
+{
+    session->references++;
+}
+
+void dr_session_release(dr_session *session)
+{
+    DR_ASSERT(session->references > 0);
+    if (--session->references == 0) {
+        DR_ASSERT(!session->busy && session->owner.queued == 0);
+        destroy(session);
+    }
+}
+
+/* ---- changes ---- */
+
+static dr_code abort_with(const dr_session *session, const char *reason, dr_error *err,
+                          const char *what)
+{
+    dr_fail(err, DR_ABORTED, "session %s: %s; committed_step_id is %llu", session->id, what,
+            (unsigned long long)session->committed_step_id);
+    if (err) {
+        err->reason = reason;
+        err->info_name = "committed_step_id";
+        err->info_value = session->committed_step_id;
+    }
+    return DR_ABORTED;
+}
+
+dr_begin dr_session_begin(dr_session *session, const dr_step_claim *claim, dr_error *err)
+{
+    uint64_t committed = session->committed_step_id;
+    if (claim->has_step_id && claim->step_id == committed && session->has_reply &&
+        session->stored_step_id == committed) {
+        if (claim->hash != session->stored_hash) {
+            dr_fail_field(err, DR_INVALID_ARGUMENT, "step_id",
+                          "step_id %llu was committed by another request; a repeat must be the "
+                          "same, the next step_id is %llu",
+                          (unsigned long long)committed, (unsigned long long)committed + 1);
+            return DR_BEGIN_REFUSED;
+        }
+        return DR_BEGIN_REPLAY;
+    }
+    if (session->busy) {
+        abort_with(session, "SESSION_BUSY", err, "another request that changes it is running");
+        return DR_BEGIN_REFUSED;
+    }
+    if (claim->has_step_id && claim->step_id != committed + 1) {
+        char what[96];
+        snprintf(what, sizeof what, "step_id is %llu, expected %llu",
+                 (unsigned long long)claim->step_id, (unsigned long long)committed + 1);
+        abort_with(session, "STEP_ID_GAP", err, what);
+        return DR_BEGIN_REFUSED;
+    }
+    session->busy = true;
+    return DR_BEGIN_GO;
+}
+
+dr_code dr_session_reserve(dr_session *session, dr_error *err)
+{
+    if (!session->scratch) {
+        size_t width = (size_t)session->model->state_width;
+        session->scratch = dr_mem_alloc(sizeof(float) * width * session->options.rows);
+    }
+    return session->scratch ? DR_OK : dr_mem_fail(err, "new rows of a session");
+}
+
+dr_code dr_session_check_at(const dr_session *session, bool has_at, uint64_t at, dr_error *err)
+{
+    if (!has_at || at == session->committed_step_id) {
+        return DR_OK;
+    }
+    char what[64];
+    snprintf(what, sizeof what, "at_step_id is %llu", (unsigned long long)at);
+    return abort_with(session, "STEP_ID_GAP", err, what);
+}
+
+void dr_session_abandon(dr_session *session)
+{
+    DR_ASSERT(session->busy);
+    session->busy = false;
+}
+
+void dr_session_commit(dr_session *session, const uint32_t *rows, uint32_t count)
+{
+    DR_ASSERT(session->busy && session->scratch && count <= session->options.rows);
+    size_t width = (size_t)session->model->state_width;
+    if (!rows) {
+        DR_ASSERT(count == session->options.rows);
+        float *before = session->states;
+        session->states = session->scratch;
+        session->scratch = before;
+    } else {
+        for (uint32_t i = 0; i < count; i++) {
+            memcpy(session->states + rows[i] * width, session->scratch + i * width,
+                   width * sizeof(float));
+        }
+    }
+    session->committed_step_id++;
+    session->has_reply = false;
+    session->busy = false;
+}
+
+void dr_session_keep_reply(dr_session *session, const dr_step_claim *claim)
+{
+    session->has_reply = true;
+    session->stored_step_id = claim->step_id;
+    session->stored_hash = claim->hash;
+}
+
+/* ---- rows ---- */
+
+dr_code dr_session_check_alive(const dr_session *session, const uint32_t *rows, uint32_t count,
+                               dr_error *err)
+{
+    char list[96] = "";
+    size_t length = 0;
+    uint32_t ended = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t row = rows ? rows[i] : i;
+        if (session->row[row].ended && ++ended <= 8) {
+            length += (size_t)snprintf(list + length, sizeof list - length, "%s%u",
+                                       ended > 1 ? ", " : "", row);
+        }
+    }
+    if (ended == 0) {
+        return DR_OK;
+    }
+    dr_fail_field(err, DR_FAILED_PRECONDITION, "rows",
+                  "%u of the selected rows have ended (%s%s): Reset them, or select others", ended,
+                  list, ended > 8 ? ", ..." : "");
+    if (err) {
+        err->reason = "ROW_ENDED";
+    }
+    return DR_FAILED_PRECONDITION;
+}
+
+void dr_session_row_reset(dr_session *session, uint32_t row)
+{
+    session->row[row].age = 0;
+    session->row[row].ended = false;
+    session->row[row].fresh = true;
+    session->row[row].resets++;
+    if (session->warm.marks) {
+        session->warm.marks[2 * row].made = session->warm.marks[2 * row + 1].made = false;
+    }
+}
+
+/* ---- warm starts ---- */
+
+static float *mean_of(const dr_session *session, uint32_t row, int which)
+{
+    const dr_warm_start *warm = &session->warm;
+    size_t size = (size_t)warm->horizon * (size_t)warm->action_width;
+    return warm->means + (2 * (size_t)row + (size_t)which) * size;
+}
+
+dr_code dr_session_warm_reserve(dr_session *session, int horizon, int action_width, dr_error *err)
+{
+    dr_warm_start *warm = &session->warm;
+    if (warm->horizon == horizon && warm->action_width == action_width) {
+        return DR_OK;
+    }
+    size_t rows = session->options.rows;
+    float *means = dr_mem_zalloc(2 * rows, sizeof(float) * (size_t)horizon * (size_t)action_width);
+    dr_warm_mark *marks = dr_mem_zalloc(2 * rows, sizeof *marks);
+    if (!means || !marks) {
+        dr_mem_free(means);
+        dr_mem_free(marks);
+        return dr_mem_fail(err, "warm starts of a session");
+    }
+    dr_mem_free(warm->means);
+    dr_mem_free(warm->marks);
+    *warm = (dr_warm_start){horizon, action_width, means, marks};
+    return DR_OK;
+}
+
+uint64_t dr_session_warm_bytes(const dr_session *session)
+{
+    const dr_warm_start *warm = &session->warm;
+    uint64_t mean_bytes = sizeof(float) * (uint64_t)warm->horizon * (uint64_t)warm->action_width;
+    return warm->horizon ? 2 * session->options.rows * (mean_bytes + sizeof(dr_warm_mark)) : 0;
+}
+
+bool dr_session_warm_get(const dr_session *session, uint32_t row, int horizon, float *mean)
+{
+    const dr_warm_start *warm = &session->warm;
+    if (!warm->marks || warm->horizon != horizon) {
+        return false;
+    }
+    uint64_t step = session->row[row].key.step;
+    const dr_warm_mark *marks = &warm->marks[2 * row];
+    /* A plan made at this very step is passed over: the one before is where it began. */
+    int which = marks[0].made && marks[0].step < step ? 0 : 1;
+    if (!marks[which].made || marks[which].step >= step ||
+        step - marks[which].step >= (uint64_t)horizon) {
+        return false;
+    }
+    size_t width = (size_t)warm->action_width;
+    size_t shift = (size_t)(step - marks[which].step);
+    const float *from = mean_of(session, row, which);
+    memcpy(mean, from + shift * width, ((size_t)horizon - shift) * width * sizeof(float));
+    /* Nothing is known of the last steps: the middle of the range. */
+    for (size_t i = (size_t)horizon - shift; i < (size_t)horizon; i++) {
+        memcpy(mean + i * width, session->model->action_centre, width * sizeof(float));
+    }
+    return true;
+}
+
+void dr_session_warm_put(dr_session *session, uint32_t row, const dr_row *then, int horizon,
+                         const float *mean)
+{
+    dr_warm_start *warm = &session->warm;
+    uint64_t step = then->key.step;
+    if (!warm->marks || warm->horizon != horizon || session->row[row].resets != then->resets) {
+        return; /* another size was asked for meanwhile, or the row was reset */
+    }
+    size_t size = (size_t)warm->horizon * (size_t)warm->action_width * sizeof(float);
+    dr_warm_mark *marks = &warm->marks[2 * row];
+    if (!marks[0].made || marks[0].step < step) {
+        memcpy(mean_of(session, row, 1), mean_of(session, row, 0), size);
+        marks[1] = marks[0];
+    }
+    memcpy(mean_of(session, row, 0), mean, size);
+    marks[0] = (dr_warm_mark){.step = step, .made = true};
+}

@@ -1,0 +1,153 @@
+/* session.h: rows of latent state that live in the daemon.
+ *
+ * A session belongs to one client and one checkpoint. It is touched by the loop thread only.
+ *
+ *            ┌──────────────────── dr_session_commit ──────────────────┐
+ *            ↓                                                         │
+ *   open → READY ── dr_session_begin ──→ BUSY: rows are lent to compute ┤
+ *            ↑                                                         │
+ *            └──────────────────── dr_session_abandon ─────────────────┘
+ *   close, or idle too long: leaves the table (sessions.h) in any state; freed with the last
+ *   reference, which a running request holds.
+ *
+ * Invariants
+ *  1. `states` changes in dr_session_commit alone. Compute reads it while BUSY, and writes new
+ *     rows beside it, into `scratch`; so what fails or comes too late leaves no trace.
+ *  2. Requests that change nothing (decode, act, plan) copy the rows that they need when
+ *     they arrive: they run beside a change and see the state before it.
+ *  3. committed_step_id counts commits. The reply of the last commit that had a step id is kept.
+ */
+#ifndef DR_SERVER_SESSION_H
+#define DR_SERVER_SESSION_H
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "models/base/buf.h"
+#include "server/limits.h"
+#include "server/loop.h"
+#include "server/models.h"
+#include "server/scheduler.h"
+
+/* When a row's continue head ends it. */
+typedef struct {
+    bool by_threshold; /* otherwise never */
+    double threshold;  /* ended where continue is below */
+} dr_ending;
+
+typedef struct {
+    dr_noise_key key; /* position of its noise: seed, row, steps made, mode */
+    uint32_t age;     /* steps since its reset, for the horizon */
+    bool ended;       /* waits for a reset */
+    bool fresh;       /* at a start: nothing was observed or stepped since */
+    uint32_t resets;  /* so that a plan made before one is not kept after it */
+} dr_row;
+
+/* Where a search begins: the plan of an earlier step. Two are kept, so that a plan made twice at
+ * one step begins twice at the same place. */
+typedef struct {
+    uint64_t step; /* the row's key.step when it was made */
+    bool made;
+} dr_warm_mark;
+
+typedef struct {
+    int horizon, action_width; /* of what is kept; 0 = nothing yet */
+    float *means;              /* [rows, 2, horizon, action_width] */
+    dr_warm_mark *marks;       /* [rows, 2]; [0] the newest, [1] the one before */
+} dr_warm_start;
+
+typedef struct {
+    const char *model; /* "name@version" as it was resolved; at most DR_MODEL_REFERENCE_MAX bytes */
+    uint32_t rows;
+    uint64_t seed;
+    bool mode;        /* sampling sites take the mode */
+    uint32_t horizon; /* steps until a row is truncated; 0 = never */
+    dr_ending ending;
+    uint64_t ttl_ms;
+    const char *label, *request_id; /* "" for none; checked for length */
+    uint64_t request_hash;          /* of the request that opened it */
+} dr_session_options;
+
+typedef struct dr_session dr_session;
+struct dr_session {
+    char id[33]; /* 128 random bits in hex */
+    char model_reference[DR_MODEL_REFERENCE_MAX + 1];
+    char label[DR_SESSION_LABEL_BYTES + 1];
+    char request_id[DR_SESSION_LABEL_BYTES + 1];
+    dr_session_options options; /* its texts are those above */
+    dr_served *model;           /* a reference */
+    uint64_t opened_unix_ms, used_ns;
+    uint64_t bytes; /* of memory, as counted in the table */
+
+    uint64_t committed_step_id;
+    bool busy;
+    float *states;  /* [rows, state_width] */
+    float *scratch; /* likewise; NULL until the first change */
+    dr_row *row;    /* [rows] */
+    dr_warm_start warm;
+
+    bool has_reply; /* `reply` answers stored_step_id */
+    uint64_t stored_step_id, stored_hash;
+    dr_buf reply;
+
+    dr_work_owner owner;
+    uint32_t references;
+    bool closed;
+    /* ---- the table's ---- */
+    dr_timer expiry;
+    struct dr_sessions *table;
+    uint64_t serial; /* 1 = the first one opened */
+    dr_session *newer, *older;
+    dr_session *id_next, *request_next; /* hash buckets */
+};
+
+/* Every row in the family's initial state at step 0. Keeps a reference to the model. */
+DR_CHECKED dr_code dr_session_create(dr_session **out, dr_served *model,
+                                     const dr_session_options *options, dr_error *err);
+/* Bytes that a session of these rows takes, before anything is allocated. */
+uint64_t dr_session_bytes(const dr_served *model, uint32_t rows);
+void dr_session_retain(dr_session *session);
+void dr_session_release(dr_session *session);
+
+typedef struct {
+    bool has_step_id;
+    uint64_t step_id;
+    uint64_t hash; /* of the request: a repeat must be the same */
+} dr_step_claim;
+typedef enum { DR_BEGIN_GO, DR_BEGIN_REPLAY, DR_BEGIN_REFUSED } dr_begin;
+/* Begins a change. REPLAY: session->reply answers it. REFUSED: `err` says
+ *   ABORTED            SESSION_BUSY, STEP_ID_GAP: with committed_step_id
+ *   INVALID_ARGUMENT   the committed id, but another request */
+DR_CHECKED dr_begin dr_session_begin(dr_session *session, const dr_step_claim *claim,
+                                     dr_error *err);
+/* Room for new states, or RESOURCE_EXHAUSTED. */
+DR_CHECKED dr_code dr_session_reserve(dr_session *session, dr_error *err);
+/* For requests that change nothing: ABORTED where the session is not at `at`. */
+DR_CHECKED dr_code dr_session_check_at(const dr_session *session, bool has_at, uint64_t at,
+                                       dr_error *err);
+void dr_session_abandon(dr_session *session);
+/* scratch [count, state_width] becomes the state of rows[count] (NULL: of all, in order), and the
+ * step id is committed. Flags and noise positions of rows are the caller's to move. */
+void dr_session_commit(dr_session *session, const uint32_t *rows, uint32_t count);
+/* session->reply, which the caller has filled, answers repeats of the commit just made. */
+void dr_session_keep_reply(dr_session *session, const dr_step_claim *claim);
+
+/* Before a step: FAILED_PRECONDITION naming the rows that have ended. */
+DR_CHECKED dr_code dr_session_check_alive(const dr_session *session, const uint32_t *rows,
+                                          uint32_t count, dr_error *err);
+/* After a reset: alive, at a start, its plan forgotten. */
+void dr_session_row_reset(dr_session *session, uint32_t row);
+
+/* ---- warm starts ---- */
+
+/* Room for plans of this size; what was kept of another size is forgotten. */
+DR_CHECKED dr_code dr_session_warm_reserve(dr_session *session, int horizon, int action_width,
+                                           dr_error *err);
+uint64_t dr_session_warm_bytes(const dr_session *session);
+/* Copies where the row's search begins, shifted by the steps made since, into mean
+ * [horizon, action_width]; false where there is nothing to begin with. */
+bool dr_session_warm_get(const dr_session *session, uint32_t row, int horizon, float *mean);
+/* Keeps a plan that was made when the row was `then`. */
+void dr_session_warm_put(dr_session *session, uint32_t row, const dr_row *then, int horizon,
+                         const float *mean);
+
+#endif

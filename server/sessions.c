@@ -1,0 +1,295 @@
+/* sessions.c: two hash tables, a list in order of opening, and a ring of expired ids. */
+#include "server/sessions.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "models/base/check.h"
+#include "models/base/mem.h"
+
+enum { BUCKETS = 1 << 14, ID_LENGTH = 32, FULL_RETRY_MS = 1000 };
+
+struct dr_sessions {
+    dr_loop *loop;
+    dr_sessions_options options;
+    dr_sessions_stats stats;
+    dr_session *oldest, *newest;
+    dr_session *by_id[BUCKETS];
+    dr_session *by_request[BUCKETS];
+    char expired[DR_SESSIONS_EXPIRED_KEPT][ID_LENGTH]; /* a ring */
+    uint32_t expired_next, expired_count;
+};
+
+static uint32_t bucket_of(const char *text)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    for (; *text; text++) {
+        h = (h ^ (uint8_t)*text) * 0x100000001b3u;
+    }
+    return (uint32_t)(h ^ (h >> 32)) & (BUCKETS - 1);
+}
+
+dr_code dr_sessions_create(dr_sessions **out, dr_loop *loop, const dr_sessions_options *options,
+                           dr_error *err)
+{
+    dr_sessions *table = dr_mem_zalloc(1, sizeof *table);
+    if (!table) {
+        return dr_mem_fail(err, "table of sessions");
+    }
+    table->loop = loop;
+    table->options = *options;
+    *out = table;
+    return DR_OK;
+}
+
+void dr_sessions_destroy(dr_sessions *table)
+{
+    if (!table) {
+        return;
+    }
+    while (table->oldest) {
+        dr_sessions_close(table, table->oldest);
+    }
+    dr_mem_free(table);
+}
+
+/* ---- in and out ---- */
+
+static void link_session(dr_sessions *table, dr_session *session)
+{
+    session->older = table->newest;
+    *(table->newest ? &table->newest->newer : &table->oldest) = session;
+    table->newest = session;
+    dr_session **bucket = &table->by_id[bucket_of(session->id)];
+    session->id_next = *bucket;
+    *bucket = session;
+    if (session->request_id[0]) {
+        bucket = &table->by_request[bucket_of(session->request_id)];
+        session->request_next = *bucket;
+        *bucket = session;
+    }
+    table->stats.sessions++;
+    session->serial = ++table->stats.opened;
+    table->stats.rows += session->options.rows;
+}
+
+static void unlink_session(dr_sessions *table, dr_session *session)
+{
+    *(session->older ? &session->older->newer : &table->oldest) = session->newer;
+    *(session->newer ? &session->newer->older : &table->newest) = session->older;
+    dr_session **link = &table->by_id[bucket_of(session->id)];
+    while (*link != session) {
+        link = &(*link)->id_next;
+    }
+    *link = session->id_next;
+    if (session->request_id[0]) {
+        link = &table->by_request[bucket_of(session->request_id)];
+        while (*link != session) {
+            link = &(*link)->request_next;
+        }
+        *link = session->request_next;
+    }
+    table->stats.sessions--;
+    table->stats.rows -= session->options.rows;
+}
+
+void dr_sessions_close(dr_sessions *table, dr_session *session)
+{
+    DR_ASSERT(!session->closed);
+    session->closed = true;
+    dr_timer_stop(table->loop, &session->expiry);
+    unlink_session(table, session);
+    table->stats.bytes -= session->bytes;
+    session->table = NULL;
+    dr_session_release(session);
+}
+
+static void remember_expired(dr_sessions *table, const char *id)
+{
+    memcpy(table->expired[table->expired_next], id, ID_LENGTH);
+    table->expired_next = (table->expired_next + 1) % DR_SESSIONS_EXPIRED_KEPT;
+    table->expired_count += table->expired_count < DR_SESSIONS_EXPIRED_KEPT;
+}
+
+static uint64_t due_ns(const dr_session *session)
+{
+    return session->used_ns + session->options.ttl_ms * 1000000u;
+}
+
+static void on_expiry(dr_timer *timer)
+{
+    dr_session *session = (dr_session *)((char *)timer - offsetof(dr_session, expiry));
+    dr_sessions *table = session->table;
+    if (session->busy || session->owner.queued > 0) {
+        session->used_ns = dr_loop_now_ns(); /* at work is not idle */
+    }
+    if (due_ns(session) > dr_loop_now_ns()) {
+        dr_timer_start(table->loop, timer, due_ns(session), on_expiry);
+        return;
+    }
+    remember_expired(table, session->id);
+    table->stats.expired++;
+    dr_sessions_close(table, session);
+}
+
+/* ---- opening ---- */
+
+static dr_code make_id(char id[ID_LENGTH + 1], dr_error *err)
+{
+    uint8_t random[ID_LENGTH / 2];
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
+        return dr_fail(err, DR_UNAVAILABLE, "the system gives no random numbers for a session id");
+    }
+    for (size_t i = 0; i < sizeof random; i++) {
+        snprintf(id + 2 * i, 3, "%02x", random[i]);
+    }
+    return DR_OK;
+}
+
+static dr_code full(dr_error *err, dr_code code)
+{
+    if (err) {
+        err->reason = "SESSIONS_FULL";
+        err->retry_after_ms = FULL_RETRY_MS;
+    }
+    return code;
+}
+
+static dr_code check_room(const dr_sessions *table, const dr_served *model, uint32_t rows,
+                          dr_error *err)
+{
+    uint64_t bytes = dr_session_bytes(model, rows);
+    if (bytes > table->options.bytes_max) {
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "rows",
+                             "%u rows of %s take %llu bytes; all sessions together may take %llu",
+                             rows, model->name, (unsigned long long)bytes,
+                             (unsigned long long)table->options.bytes_max);
+    }
+    if (table->stats.sessions >= table->options.sessions_max) {
+        return full(err,
+                    dr_fail(err, DR_RESOURCE_EXHAUSTED, "%u sessions are open, the most allowed",
+                            table->options.sessions_max));
+    }
+    if (table->stats.bytes + bytes > table->options.bytes_max) {
+        return full(err, dr_fail(err, DR_RESOURCE_EXHAUSTED,
+                                 "sessions take %llu bytes; %llu more would pass the limit of %llu",
+                                 (unsigned long long)table->stats.bytes, (unsigned long long)bytes,
+                                 (unsigned long long)table->options.bytes_max));
+    }
+    return DR_OK;
+}
+
+dr_session *dr_sessions_find_request(const dr_sessions *table, const char *request_id)
+{
+    dr_session *session = table->by_request[bucket_of(request_id)];
+    while (session && strcmp(session->request_id, request_id) != 0) {
+        session = session->request_next;
+    }
+    return session;
+}
+
+dr_code dr_sessions_open(dr_session **out, dr_sessions *table, dr_served *model,
+                         const dr_session_options *options, dr_error *err)
+{
+    dr_session *session =
+        options->request_id[0] ? dr_sessions_find_request(table, options->request_id) : NULL;
+    if (session && session->options.request_hash != options->request_hash) {
+        return dr_fail_field(err, DR_ALREADY_EXISTS, "request_id",
+                             "request_id \"%s\" has opened session %s with another request",
+                             options->request_id, session->id);
+    }
+    if (session) {
+        session->used_ns = dr_loop_now_ns();
+        *out = session;
+        return DR_OK;
+    }
+    dr_code code = check_room(table, model, options->rows, err);
+    if (code == DR_OK) {
+        code = dr_session_create(&session, model, options, err);
+    }
+    if (code != DR_OK) {
+        return code;
+    }
+    code = make_id(session->id, err);
+    if (code != DR_OK) {
+        dr_session_release(session);
+        return code;
+    }
+    session->table = table;
+    session->used_ns = dr_loop_now_ns();
+    table->stats.bytes += session->bytes;
+    link_session(table, session);
+    dr_timer_start(table->loop, &session->expiry, due_ns(session), on_expiry);
+    *out = session;
+    return DR_OK;
+}
+
+/* ---- looking ---- */
+
+static dr_session *find(const dr_sessions *table, const char *id)
+{
+    dr_session *session = table->by_id[bucket_of(id)];
+    while (session && strcmp(session->id, id) != 0) {
+        session = session->id_next;
+    }
+    return session;
+}
+
+static bool has_expired(const dr_sessions *table, const char *id)
+{
+    for (uint32_t i = 0; i < table->expired_count && strlen(id) == ID_LENGTH; i++) {
+        if (memcmp(table->expired[i], id, ID_LENGTH) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+dr_code dr_sessions_get(dr_session **out, dr_sessions *table, const char *id, dr_error *err)
+{
+    dr_session *session = find(table, id);
+    if (session) {
+        session->used_ns = dr_loop_now_ns();
+        *out = session;
+        return DR_OK;
+    }
+    if (!has_expired(table, id)) {
+        return dr_fail_field(err, DR_NOT_FOUND, "session_id", "session_id \"%s\": %s", id,
+                             id[0] ? "no such session; OpenSession gives one"
+                                   : "empty, expected the id that OpenSession gave");
+    }
+    dr_fail_field(err, DR_NOT_FOUND, "session_id",
+                  "session %s was idle for its time to live and has expired: open another", id);
+    if (err) {
+        err->reason = "SESSION_EXPIRED";
+    }
+    return DR_NOT_FOUND;
+}
+
+void dr_sessions_charge(dr_sessions *table, dr_session *session, int64_t bytes)
+{
+    DR_ASSERT(!session->closed);
+    table->stats.bytes += (uint64_t)bytes;
+    session->bytes += (uint64_t)bytes;
+}
+
+dr_session *dr_sessions_after(const dr_sessions *table, uint64_t serial)
+{
+    dr_session *session = table->oldest;
+    while (session && session->serial <= serial) {
+        session = session->newer;
+    }
+    return session;
+}
+
+uint64_t dr_session_time_left_ms(const dr_session *session)
+{
+    uint64_t now = dr_loop_now_ns();
+    return due_ns(session) > now ? (due_ns(session) - now) / 1000000u : 0;
+}
+
+dr_sessions_stats dr_sessions_get_stats(const dr_sessions *table)
+{
+    return table->stats;
+}
