@@ -1,0 +1,83 @@
+/* compute.h: threads that run compiled graphs and planners.
+ *
+ * Each thread takes batches from the scheduler, brings the rows of the works into a compiled graph,
+ * runs it and brings the results back into the works. It compiles a graph the first time that
+ * it meets (model, verb, outputs) and keeps the most recent ones; once kept, nothing
+ * allocates. Planners are kept likewise.
+ *
+ * A thread reads and writes only what the work points to. All of it belongs to whoever submitted
+ * the work, and must last, unchanged but by the thread, until on_done.
+ */
+#ifndef DR_SERVER_COMPUTE_H
+#define DR_SERVER_COMPUTE_H
+#include "models/family/family.h"
+#include "models/planner/planner.h"
+#include "server/limits.h"
+#include "server/scheduler.h"
+
+enum { DR_VERB_PLAN = DR_VERB_COUNT }; /* dr_lane_key.verb of a plan */
+
+/* What goes into a verb beside the state, one row after another. */
+typedef struct {
+    const char *name; /* "action", "observation.image": static, or as long as the work */
+    dr_dtype dtype;
+    const void *data; /* [rows, width] of dtype at any alignment; NULL: zeros */
+    int64_t width;    /* elements of a row */
+    /* A Discrete's value start + i becomes its one-hot [n]; n = 0: a Box, taken as it is. */
+    int64_t n, start;
+} dr_verb_input;
+
+/* Element `index` of an integer type, at any alignment; UINT64 past INT64_MAX turns negative. */
+int64_t dr_verb_input_integer(dr_dtype dtype, const void *data, size_t index);
+
+/* What comes out. */
+typedef struct {
+    int index;  /* of the output in the verb's graph */
+    void *data; /* [rows, width] of dtype */
+    dr_dtype dtype;
+    int64_t width;              /* elements of a row; of a Discrete 1 */
+    const dr_space_leaf *clamp; /* a Box: into its bounds; a Discrete: the largest of n; or NULL */
+} dr_verb_output;
+
+/* Rows that want one verb of a model. `work.key.outputs` has a bit an output. */
+typedef struct {
+    dr_work work; /* first: a dr_work * is one of these */
+    dr_model *model;
+    const float *states;      /* [any, state_width]; NULL: the verb reads none */
+    const uint32_t *rows;     /* [work.rows]: which of `states`; NULL: in order */
+    float *states_out;        /* [work.rows, state_width], or NULL */
+    const dr_noise_key *keys; /* [work.rows] */
+    int input_count, output_count;
+    const dr_verb_input *inputs;
+    const dr_verb_output *outputs;
+} dr_verb_work;
+
+/* Rows to plan for; key.verb is DR_VERB_PLAN, batch_rows 1. */
+typedef struct {
+    dr_work work;
+    dr_model *model;
+    dr_plan_settings settings;
+    const float *states;      /* [work.rows, state_width] */
+    const dr_noise_key *keys; /* [work.rows] */
+    const bool *use_mean;     /* [work.rows] */
+    float *means;             /* [work.rows, horizon, action_width]: in: warm starts; out: plans */
+    float *actions;           /* [work.rows, action_width] */
+    float *returns;           /* [work.rows] */
+    atomic_ullong model_steps;
+} dr_plan_work;
+
+typedef struct dr_compute dr_compute;
+
+DR_CHECKED dr_code dr_compute_start(dr_compute **out, dr_scheduler *scheduler, uint32_t threads,
+                                    dr_error *err);
+/* Stops the scheduler and joins the threads. No work may be waiting or running. */
+void dr_compute_stop(dr_compute *compute);
+/* Threads let go of graphs and planners of this model when they next have time; if they hold the
+ * last references it is freed then. [any] */
+void dr_compute_forget(dr_compute *compute, const dr_model *model);
+
+/* Calls of dr_mem that asked for memory between the taking and the finishing of batches, by all
+ * threads of the process: 0 in a warm daemon that does nothing else. [any] */
+uint64_t dr_compute_allocations(const dr_compute *compute);
+
+#endif

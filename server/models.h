@@ -1,0 +1,99 @@
+/* models.h: models in memory, ready to be computed with.
+ *
+ *   reference ("name@latest") ── storage thread: resolve ─→ digest
+ *     digest: absent ── storage thread: open, check, probe ─→ LOADED ── unload, or the end ─→ freed
+ *
+ * A model is loaded on first use or by LoadModel, once for all who wait for it, and stays until
+ * it is unloaded. A served model is read-only but for its counts, which belong to the loop.
+ */
+#ifndef DR_SERVER_MODELS_H
+#define DR_SERVER_MODELS_H
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "models/family/family.h"
+#include "models/planner/planner.h"
+#include "server/store_thread.h"
+
+enum { DR_MODEL_REFERENCE_MAX = 191 /* bytes of "name@version", "name@alias", ... */ };
+
+/* One thing that a verb can give. */
+typedef struct {
+    const char *name; /* "reward", "observation.image"; the graph's own */
+    dr_shape shape;   /* of a row, as the graph has it */
+    int64_t width;    /* floats of a row */
+    /* The part of a space that it is in, for clamping, shapes and types on the wire, or NULL. */
+    const dr_space_leaf *leaf;
+} dr_served_output;
+
+typedef struct {
+    int count; /* at most DR_OUTPUTS_MAX: an output set is 64 bits */
+    dr_served_output *list;
+} dr_served_verb;
+
+typedef struct dr_served dr_served;
+struct dr_served {
+    dr_model *model;             /* a reference */
+    const dr_manifest *manifest; /* the model's */
+    const char *name;            /* the manifest's, for messages */
+    char checkpoint[72];         /* "sha256:<64 hex digits>" */
+    int state_width, action_width;
+    uint32_t batch_rows;  /* the efficient batch */
+    float *initial;       /* [state_width] */
+    float *action_centre; /* [action_width]: of a bounded Box the middle, otherwise 0 */
+    dr_served_verb verbs[DR_VERB_COUNT];
+    dr_plan_settings planning; /* the manifest's defaults, if planning_error is DR_OK */
+    dr_error planning_error;
+    uint64_t loaded_bytes;
+    dr_store *holder;    /* where the checkpoint is held while this lives, or NULL */
+    uint32_t references; /* the table's, and one a session or call [loop] */
+    uint32_t sessions;   /* that live [loop] */
+    dr_served *next;     /* the table's */
+};
+
+/* Learns from the model all that the daemon needs. Keeps a reference. Blocks. [any] */
+DR_CHECKED dr_code dr_served_create(dr_served **out, dr_model *model, dr_error *err);
+dr_served *dr_served_retain(dr_served *served);
+void dr_served_release(dr_served *served);
+/* The index of a verb's output, or -1. */
+int dr_served_find_output(const dr_served *served, dr_verb verb, const char *name);
+/* "observation", or "observation.<key>": the name of a leaf's tensor. */
+void dr_leaf_name(char *out, size_t bytes, const char *prefix, const dr_space_leaf *leaf);
+
+/* ---- the table ---- */
+
+typedef struct dr_models dr_models;
+
+DR_CHECKED dr_code dr_models_create(dr_models **out, dr_store_thread *store, dr_error *err);
+void dr_models_destroy(dr_models *models);
+
+/* What is asked of the table; embedded in a call's work, zeroed before. */
+typedef struct dr_models_wish dr_models_wish;
+struct dr_models_wish {
+    void (*done)(dr_models_wish *wish);
+    /* ---- readable in `done`: served is borrowed for the call of it; or the error ---- */
+    dr_served *served;
+    char resolved[DR_MODEL_REFERENCE_MAX + 1]; /* "name@version" */
+    dr_error error;
+    /* ---- the table's ---- */
+    dr_models *models;
+    dr_store_job job;
+    char reference[DR_MODEL_REFERENCE_MAX + 1];
+    dr_store_version found;
+    dr_served *made;
+    dr_models_wish *next; /* of those that load, or that wait for the same */
+    dr_models_wish *followers;
+};
+
+/* Finds and loads; `done` comes on the loop, never before this returns. INVALID_ARGUMENT for a
+ * reference too long. [loop] */
+DR_CHECKED dr_code dr_models_get(dr_models *models, dr_models_wish *wish, const char *reference,
+                                 dr_error *err);
+/* The loaded model of a digest ("sha256:..." or bare), or NULL. [loop] */
+dr_served *dr_models_find(const dr_models *models, const char *checkpoint);
+uint32_t dr_models_count(const dr_models *models);
+/* FAILED_PRECONDITION where sessions use it. The table's reference goes; `served` may be freed by
+ * it. [loop] */
+DR_CHECKED dr_code dr_models_unload(dr_models *models, dr_served *served, dr_error *err);
+
+#endif
