@@ -1,0 +1,384 @@
+/* wire.c: reading rows and tensors of requests. Replies and descriptions: wire_reply.c. */
+#include "server/wire.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "models/base/check.h"
+#include "models/base/mem.h"
+
+/* ---- rows ---- */
+
+dr_code dr_wire_rows(uint32_t **rows, uint32_t *count, const Dreamd__V1__RowSelection *selection,
+                     uint32_t row_count, dr_arena *arena, dr_error *err)
+{
+    *rows = NULL;
+    *count = row_count;
+    if (!selection) {
+        return DR_OK;
+    }
+    if (selection->n_rows == 0 || selection->n_rows > row_count) {
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "rows.rows",
+                             "%zu rows are selected, expected 1 to %u; leave the selection out to "
+                             "take all",
+                             selection->n_rows, row_count);
+    }
+    uint64_t *seen = dr_arena_zalloc(arena, (row_count + 63) / 64, sizeof *seen);
+    if (!seen) {
+        return dr_mem_fail(err, "selection of rows");
+    }
+    for (size_t i = 0; i < selection->n_rows; i++) {
+        uint32_t row = selection->rows[i];
+        char field[32];
+        snprintf(field, sizeof field, "rows.rows[%zu]", i);
+        if (row >= row_count) {
+            return dr_fail_field(err, DR_INVALID_ARGUMENT, field,
+                                 "row %u is selected, the session's are 0 to %u", row,
+                                 row_count - 1);
+        }
+        if (seen[row / 64] >> row % 64 & 1) {
+            return dr_fail_field(err, DR_INVALID_ARGUMENT, field, "row %u is selected twice", row);
+        }
+        seen[row / 64] |= UINT64_C(1) << row % 64;
+    }
+    *rows = selection->rows;
+    *count = (uint32_t)selection->n_rows;
+    return DR_OK;
+}
+
+/* ---- tensors ---- */
+
+static dr_code fail_tensor(dr_error *err, size_t index, const char *part, const char *name,
+                           const char *why)
+{
+    char field[48];
+    snprintf(field, sizeof field, "tensors[%zu].%s", index, part);
+    return dr_fail_field(err, DR_INVALID_ARGUMENT, field, "tensor \"%.64s\": %s", name, why);
+}
+
+static dr_code read_tensor(dr_wire_tensor *out, size_t index, const Dreamd__V1__Tensor *from,
+                           const ProtobufCBinaryData *raw, dr_error *err)
+{
+    char why[160];
+    *out = (dr_wire_tensor){.name = from->name};
+    dr_tensor *t = &out->tensor;
+    if (!dr_dtype_find_wire(&t->dtype, from->datatype)) {
+        snprintf(why, sizeof why,
+                 "datatype is \"%.32s\", expected FP32, FP64, FP16, BF16, INT64, "
+                 "INT32, INT16, INT8, UINT64, UINT32, UINT16, UINT8 or BOOL",
+                 from->datatype);
+        return fail_tensor(err, index, "datatype", from->name, why);
+    }
+    if (from->n_shape > DR_RANK_MAX) {
+        snprintf(why, sizeof why, "%zu dimensions, at most %d are allowed", from->n_shape,
+                 DR_RANK_MAX);
+        return fail_tensor(err, index, "shape", from->name, why);
+    }
+    t->rank = (int)from->n_shape;
+    for (int i = 0; i < t->rank; i++) {
+        t->shape[i] = from->shape[i];
+    }
+    size_t count;
+    dr_error inner;
+    if (dr_shape_count(&count, t->rank, t->shape, &inner) != DR_OK) {
+        return fail_tensor(err, index, "shape", from->name, inner.message);
+    }
+    t->data = raw->data;
+    t->bytes = raw->len;
+    if (raw->len != count * dr_dtype_size(t->dtype)) {
+        char shape[96], field[48];
+        snprintf(field, sizeof field, "raw_contents[%zu]", index);
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, field,
+                             "tensor \"%.64s\": %zu bytes, expected %zu for %s %s", from->name,
+                             raw->len, count * dr_dtype_size(t->dtype), from->datatype,
+                             dr_shape_format(shape, sizeof shape, t->rank, t->shape));
+    }
+    return DR_OK;
+}
+
+dr_code dr_wire_tensors_read(dr_wire_tensors *out, size_t n_tensors,
+                             Dreamd__V1__Tensor *const *tensors, size_t n_raw_contents,
+                             const ProtobufCBinaryData *raw_contents, dr_arena *arena,
+                             dr_error *err)
+{
+    *out = (dr_wire_tensors){0};
+    if (n_tensors != n_raw_contents) {
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "raw_contents",
+                             "%zu entries for %zu tensors, expected one each", n_raw_contents,
+                             n_tensors);
+    }
+    if (n_tensors > DR_OUTPUTS_MAX + DR_SPACE_LEAVES_MAX) {
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "tensors",
+                             "%zu tensors, at most %d are "
+                             "allowed",
+                             n_tensors, DR_OUTPUTS_MAX + DR_SPACE_LEAVES_MAX);
+    }
+    out->list = dr_arena_zalloc(arena, n_tensors + 1, sizeof *out->list);
+    if (!out->list) {
+        return dr_mem_fail(err, "tensors of a request");
+    }
+    for (size_t i = 0; i < n_tensors; i++) {
+        dr_code code = read_tensor(&out->list[i], i, tensors[i], &raw_contents[i], err);
+        if (code != DR_OK) {
+            return code;
+        }
+        if (dr_wire_tensors_has(out, tensors[i]->name)) {
+            return fail_tensor(err, i, "name", tensors[i]->name, "given twice");
+        }
+        out->count = i + 1;
+    }
+    return DR_OK;
+}
+
+static dr_wire_tensor *find(const dr_wire_tensors *tensors, const char *name, size_t *index)
+{
+    for (size_t i = 0; i < tensors->count; i++) {
+        if (strcmp(tensors->list[i].name, name) == 0) {
+            *index = i;
+            return &tensors->list[i];
+        }
+    }
+    return NULL;
+}
+
+bool dr_wire_tensors_has(const dr_wire_tensors *tensors, const char *name)
+{
+    size_t index;
+    return find(tensors, name, &index) != NULL;
+}
+
+/* Finds a tensor of shape [rows, shape]. */
+static dr_code take(dr_wire_tensor **out, size_t *index, dr_wire_tensors *tensors, const char *name,
+                    uint32_t rows, int rank, const int64_t *shape, dr_error *err)
+{
+    int64_t wanted[DR_RANK_MAX] = {rows};
+    for (int i = 0; i < rank; i++) {
+        wanted[i + 1] = shape[i];
+    }
+    char expected[96], found[96], why[240];
+    dr_shape_format(expected, sizeof expected, rank + 1, wanted);
+    dr_wire_tensor *t = find(tensors, name, index);
+    if (!t) {
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "tensors",
+                             "no tensor \"%.64s\", expected one of shape %s (rows first)", name,
+                             expected);
+    }
+    bool same = t->tensor.rank == rank + 1;
+    for (int i = 0; i <= rank && same; i++) {
+        same = t->tensor.shape[i] == wanted[i];
+    }
+    if (!same) {
+        snprintf(why, sizeof why, "shape is %s, expected %s (rows first)",
+                 dr_shape_format(found, sizeof found, t->tensor.rank, t->tensor.shape), expected);
+        return fail_tensor(err, *index, "shape", name, why);
+    }
+    t->taken = true;
+    *out = t;
+    return DR_OK;
+}
+
+static bool is_float(dr_dtype dtype)
+{
+    return dtype == DR_F32 || dtype == DR_F64 || dtype == DR_F16 || dtype == DR_BF16;
+}
+
+/* The index of the first NaN or infinity, or `count`. F64 beyond float32 counts as infinite. */
+static size_t find_not_finite(dr_dtype dtype, const void *data, size_t count)
+{
+    float piece[256];
+    size_t size = dr_dtype_size(dtype);
+    for (size_t first = 0; is_float(dtype) && first < count; first += DR_COUNT(piece)) {
+        size_t n = count - first < DR_COUNT(piece) ? count - first : DR_COUNT(piece);
+        dr_dtype_to_f32(piece, dtype, (const uint8_t *)data + first * size, n);
+        float sum = 0; /* x * 0 is 0 for what is finite: one look for all of them */
+        for (size_t i = 0; i < n; i++) {
+            sum += piece[i] * 0;
+        }
+        for (size_t i = 0; sum != 0 && i < n; i++) {
+            if (!isfinite(piece[i])) {
+                return first + i;
+            }
+        }
+    }
+    return count;
+}
+
+static dr_code check_finite(const dr_wire_tensor *t, size_t index, size_t count, dr_error *err)
+{
+    size_t at = find_not_finite(t->tensor.dtype, t->tensor.data, count);
+    if (at == count) {
+        return DR_OK;
+    }
+    char field[48];
+    snprintf(field, sizeof field, "raw_contents[%zu]", index);
+    return dr_fail_field(
+        err, DR_INVALID_ARGUMENT, field,
+        "tensor \"%.64s\": element %zu is NaN or infinite, expected finite numbers", t->name, at);
+}
+
+static dr_code check_discrete(const dr_wire_tensor *t, size_t index, const dr_space_leaf *leaf,
+                              size_t count, dr_error *err)
+{
+    char why[160];
+    if (is_float(t->tensor.dtype) || t->tensor.dtype == DR_BOOL) {
+        snprintf(why, sizeof why, "datatype is %s, expected whole numbers (INT64) of a Discrete",
+                 dr_dtype_wire_name(t->tensor.dtype));
+        return fail_tensor(err, index, "datatype", t->name, why);
+    }
+    for (size_t i = 0; i < count; i++) {
+        int64_t value = dr_verb_input_integer(t->tensor.dtype, t->tensor.data, i);
+        if (value < leaf->start || value - leaf->start >= leaf->n) {
+            snprintf(why, sizeof why, "element %zu is %lld, expected %lld to %lld", i,
+                     (long long)value, (long long)leaf->start,
+                     (long long)(leaf->start + leaf->n - 1));
+            return fail_tensor(err, index, "name", t->name, why);
+        }
+    }
+    return DR_OK;
+}
+
+dr_code dr_wire_take_leaf(dr_verb_input *out, dr_wire_tensors *tensors, const char *name,
+                          const dr_space_leaf *leaf, uint32_t rows, dr_error *err)
+{
+    dr_wire_tensor *t;
+    size_t index;
+    dr_code code = take(&t, &index, tensors, name, rows, leaf->rank, leaf->shape, err);
+    if (code != DR_OK) {
+        return code;
+    }
+    size_t count = (size_t)rows * (size_t)leaf->count;
+    bool discrete = leaf->kind == DR_SPACE_DISCRETE;
+    code =
+        discrete ? check_discrete(t, index, leaf, count, err) : check_finite(t, index, count, err);
+    *out = (dr_verb_input){.name = name,
+                           .dtype = t->tensor.dtype,
+                           .data = t->tensor.data,
+                           .width = leaf->count,
+                           .n = discrete ? leaf->n : 0,
+                           .start = discrete ? leaf->start : 0};
+    return code;
+}
+
+dr_code dr_wire_take_space(dr_verb_input *out, int *count, dr_wire_tensors *tensors,
+                           const char *prefix, const dr_space *space, uint32_t rows,
+                           dr_arena *arena, dr_error *err)
+{
+    for (uint32_t i = 0; i < space->leaf_count; i++) {
+        char name[96];
+        dr_leaf_name(name, sizeof name, prefix, &space->leaves[i]);
+        const char *kept = dr_arena_strndup(arena, name, strlen(name));
+        if (!kept) {
+            return dr_mem_fail(err, "names of inputs");
+        }
+        dr_code code = dr_wire_take_leaf(&out[*count], tensors, kept, &space->leaves[i], rows, err);
+        if (code != DR_OK) {
+            return code;
+        }
+        ++*count;
+    }
+    return DR_OK;
+}
+
+dr_code dr_wire_take_floats(float *values, dr_wire_tensors *tensors, const char *name,
+                            uint32_t rows, int rank, const int64_t *shape, dr_error *err)
+{
+    dr_wire_tensor *t;
+    size_t index;
+    dr_code code = take(&t, &index, tensors, name, rows, rank, shape, err);
+    if (code != DR_OK) {
+        return code;
+    }
+    if (!is_float(t->tensor.dtype)) {
+        char why[80];
+        snprintf(why, sizeof why, "datatype is %s, expected FP32, FP64, FP16 or BF16",
+                 dr_dtype_wire_name(t->tensor.dtype));
+        return fail_tensor(err, index, "datatype", name, why);
+    }
+    size_t count = t->tensor.bytes / dr_dtype_size(t->tensor.dtype);
+    code = check_finite(t, index, count, err);
+    if (code == DR_OK) {
+        dr_dtype_to_f32(values, t->tensor.dtype, t->tensor.data, count);
+    }
+    return code;
+}
+
+dr_code dr_wire_take_state(float *states, dr_wire_tensors *tensors, const dr_model *model,
+                           uint32_t rows, dr_error *err)
+{
+    const dr_model_shape *shape = dr_model_get_shape(model);
+    size_t width = (size_t)dr_model_state_width(model);
+    size_t offset = 0;
+    for (int p = 0; p < shape->part_count; p++) {
+        const dr_state_part *part = &shape->parts[p];
+        size_t part_width = (size_t)dr_shape_width(part->shape);
+        int64_t dims[3] = {part->shape.dim[0], part->shape.dim[1], part->shape.dim[2]};
+        char name[48];
+        snprintf(name, sizeof name, "state.%s", part->name);
+        float *values = dr_mem_alloc(rows * part_width * sizeof *values);
+        if (!values) {
+            return dr_mem_fail(err, "given state");
+        }
+        dr_code code =
+            dr_wire_take_floats(values, tensors, name, rows, part->shape.rank, dims, err);
+        for (uint32_t i = 0; code == DR_OK && i < rows; i++) {
+            memcpy(states + i * width + offset, values + i * part_width,
+                   part_width * sizeof *values);
+        }
+        dr_mem_free(values);
+        if (code != DR_OK) {
+            return code;
+        }
+        offset += part_width;
+    }
+    return DR_OK;
+}
+
+dr_code dr_wire_tensors_end(const dr_wire_tensors *tensors, const char *allowed, dr_error *err)
+{
+    for (size_t i = 0; i < tensors->count; i++) {
+        if (!tensors->list[i].taken) {
+            char why[160];
+            snprintf(why, sizeof why, "no such input here, expected %s", allowed);
+            return fail_tensor(err, i, "name", tensors->list[i].name, why);
+        }
+    }
+    return DR_OK;
+}
+
+/* ---- a mark of a request ---- */
+
+static uint64_t mix(uint64_t h, const void *data, size_t bytes)
+{
+    const uint8_t *at = data;
+    h = (h ^ bytes) * 0x9e3779b97f4a7c15u;
+    for (; bytes >= 8; bytes -= 8, at += 8) {
+        uint64_t word;
+        memcpy(&word, at, 8);
+        h = (h ^ word) * 0x9e3779b97f4a7c15u;
+        h ^= h >> 29;
+    }
+    for (; bytes > 0; bytes--, at++) {
+        h = (h ^ *at) * 0x9e3779b97f4a7c15u;
+    }
+    return h ^ h >> 32;
+}
+
+uint64_t dr_wire_hash(const dr_wire_request *r, const void *more, size_t more_bytes)
+{
+    uint64_t h = mix(1 + r->raw, more, more_bytes);
+    h = r->rows ? mix(h, r->rows->rows, r->rows->n_rows * sizeof *r->rows->rows) : mix(h, "all", 3);
+    for (size_t i = 0; i < r->n_outputs; i++) {
+        h = mix(h, r->outputs[i], strlen(r->outputs[i]));
+    }
+    for (size_t i = 0; i < r->n_tensors; i++) {
+        const Dreamd__V1__Tensor *t = r->tensors[i];
+        h = mix(h, t->name, strlen(t->name));
+        h = mix(h, t->datatype, strlen(t->datatype));
+        h = mix(h, t->shape, t->n_shape * sizeof *t->shape);
+    }
+    for (size_t i = 0; i < r->n_raw_contents; i++) {
+        h = mix(h, r->raw_contents[i].data, r->raw_contents[i].len);
+    }
+    return h;
+}
