@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/daemon.h"
 #include "server/log.h"
 #include "server/loop.h"
 #include "server/options.h"
@@ -19,8 +20,9 @@ typedef struct {
     dr_serve_options options;
     dr_option_values *values;
     dr_loop *loop;
+    dr_daemon *daemon;
     dr_server *server;
-    bool leaving;
+    bool leaving, failed;
 } daemon_state;
 
 static const char USAGE[] = "dreamd serve: hosts world models and answers gRPC";
@@ -53,10 +55,16 @@ static dr_code write_endpoint(const daemon_state *d, dr_error *err)
 
 /* ---- leaving ---- */
 
+static void on_daemon_closed(void *ud)
+{
+    dr_loop_stop(((daemon_state *)ud)->loop);
+}
+
+/* The transport first: then all calls are over, and their work comes to an end. */
 static void on_closed(void *ud)
 {
     daemon_state *d = ud;
-    dr_loop_stop(d->loop);
+    dr_daemon_close(d->daemon, on_daemon_closed, d);
 }
 
 static void on_drained(void *ud)
@@ -80,6 +88,54 @@ static void on_signal(int signal_number, void *ud)
 
 /* ---- starting ---- */
 
+/* The zoo that belongs to this program: in its source tree, or installed beside it. */
+static void find_zoo(char *out, size_t bytes)
+{
+    static const char *const PLACES[] = {"/../models/zoo", "/../share/dreamd/zoo"};
+    char program[3072];
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    program[length > 0 ? length : 0] = '\0';
+    char *slash = strrchr(program, '/');
+    for (size_t i = 0; slash && i < sizeof PLACES / sizeof PLACES[0]; i++) {
+        snprintf(out, bytes, "%.*s%s", (int)(slash - program), program, PLACES[i]);
+        if (access(out, R_OK) == 0) {
+            return;
+        }
+    }
+    *out = '\0';
+}
+
+/* The data folder is open and the zoo registered. */
+static void on_open(void *ud)
+{
+    daemon_state *d = ud;
+    dr_error err;
+    if (*d->options.endpoint_file && write_endpoint(d, &err) != DR_OK) {
+        dr_log_error(DR_LOG_ERROR, "cannot start", &err);
+        d->failed = true;
+        dr_server_close(d->server, on_closed, d);
+        return;
+    }
+    dr_logf(DR_LOG_INFO, "serving", "host=%s port=%d", dr_server_host(d->server),
+            dr_server_port(d->server));
+    dr_server_set_health(d->server, "", true);
+}
+
+static dr_code create_daemon(daemon_state *d, dr_error *err)
+{
+    const dr_serve_options *o = &d->options;
+    dr_daemon_options options = {
+        .compute_threads = (uint32_t)o->compute_threads,
+        .sessions_max = (uint32_t)o->sessions_max,
+        .session_bytes_max = o->session_bytes_max,
+        .session_ttl_ms = o->session_ttl,
+        .message_bytes_max = o->message_max,
+        .deadline_max_ms = o->deadline_max,
+        .streams_max = (uint32_t)o->streams_max,
+    };
+    return dr_daemon_create(&d->daemon, d->loop, o->data, &options, err);
+}
+
 static dr_code start(daemon_state *d, dr_error *err)
 {
     const dr_serve_options *o = &d->options;
@@ -93,7 +149,15 @@ static dr_code start(daemon_state *d, dr_error *err)
     if (code != DR_OK) {
         return code;
     }
+    code = create_daemon(d, err);
+    if (code != DR_OK) {
+        return code;
+    }
+    dr_rpc_service services[DR_DAEMON_SERVICES];
+    dr_daemon_services(d->daemon, services);
     dr_server_options options = {
+        .services = services,
+        .service_count = DR_DAEMON_SERVICES,
         .message_bytes_max = o->message_max,
         .received_bytes_max = o->received_max,
         .connections_max = (uint32_t)o->connections_max,
@@ -109,9 +173,6 @@ static dr_code start(daemon_state *d, dr_error *err)
     if (code == DR_OK) {
         code = dr_loop_catch_signals(d->loop, on_signal, d, err);
     }
-    if (code == DR_OK && *o->endpoint_file) {
-        code = write_endpoint(d, err);
-    }
     return code;
 }
 
@@ -123,6 +184,7 @@ static void stop_early(void *ud)
 static void stop(daemon_state *d)
 {
     dr_server_destroy(d->server);
+    dr_daemon_destroy(d->daemon);
     dr_loop_destroy(d->loop);
     dr_option_values_destroy(d->values);
 }
@@ -139,16 +201,20 @@ static int serve(daemon_state *d)
         stop(d);
         return 1;
     }
-    dr_logf(DR_LOG_INFO, "listening", "host=%s port=%d", dr_server_host(d->server),
-            dr_server_port(d->server));
-    dr_server_set_health(d->server, "", true);
+    char zoo[4096];
+    snprintf(zoo, sizeof zoo, "%s", d->options.zoo);
+    if (!*zoo) {
+        find_zoo(zoo, sizeof zoo);
+    }
+    dr_daemon_open(d->daemon, zoo, on_open, d);
     dr_loop_run(d->loop);
     if (*d->options.endpoint_file) {
         unlink(d->options.endpoint_file);
     }
+    bool failed = d->failed;
     stop(d);
     dr_log(DR_LOG_INFO, "left", NULL);
-    return 0;
+    return failed ? 1 : 0;
 }
 
 int dr_cmd_serve(int argc, char *const *argv)

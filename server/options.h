@@ -52,6 +52,12 @@ typedef struct {
     X(flag, insecure, "false", 0, 0, "allow --listen beyond loopback without TLS")               \
     X(text, endpoint_file, "", 0, 0, "write host, port and pid as JSON there once serving")      \
     X(text, data, "./var", 0, 0, "folder of the catalogue and checkpoints")                      \
+    X(text, zoo, "", 0, 0,                                                                       \
+      "folder of checkpoints to register at start; default: beside the program")                 \
+    X(count, compute_threads, "0", 0, 256, "threads that compute; 0 = one a processor")          \
+    X(count, sessions_max, "10000", 1, 1e6, "sessions at a time")                                \
+    X(bytes, session_bytes_max, "1GiB", 65536, 1e15, "memory of all sessions together")          \
+    X(time, session_ttl, "10m", 1, 6.048e8, "life of a session without a request, by default")   \
     X(text, log_level, "info", 0, 0, "error, warn, info or debug")                               \
     X(bytes, message_max, "64MiB", 1024, 1 << 30, "largest request")                             \
     X(bytes, received_max, "512MiB", 65536, 1e15, "requests being received, all calls together") \

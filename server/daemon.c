@@ -1,0 +1,199 @@
+/* daemon.c: the parts put together and taken apart.
+ *
+ * Order of the end: the transport is closed, so every call is over and its work told to stop;
+ * `pending` falls to 0 as threads give their work back through the loop; then the loop may stop
+ * and the threads are joined.
+ */
+#include "server/daemon.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "models/base/check.h"
+#include "models/base/mem.h"
+#include "server/log.h"
+
+static dr_daemon_options fill_in(const dr_daemon_options *given)
+{
+    dr_daemon_options o = *given;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    if (o.compute_threads == 0) {
+        o.compute_threads = processors > 0 ? (uint32_t)processors : 1;
+    }
+    if (o.compute_threads > DR_COMPUTE_THREADS_MAX) {
+        o.compute_threads = DR_COMPUTE_THREADS_MAX;
+    }
+    o.sessions_max = o.sessions_max ? o.sessions_max : DR_SESSIONS_DEFAULT;
+    o.session_bytes_max = o.session_bytes_max ? o.session_bytes_max : DR_SESSION_BYTES_DEFAULT;
+    o.session_ttl_ms = o.session_ttl_ms ? o.session_ttl_ms : DR_SESSION_TTL_MS_DEFAULT;
+    return o;
+}
+
+static dr_code start_parts(dr_daemon *daemon, dr_store *store, dr_error *err)
+{
+    dr_daemon_options *o = &daemon->options;
+    dr_code code = dr_store_thread_start(&daemon->store, daemon->loop, store, err);
+    if (code != DR_OK) {
+        dr_store_close(store);
+        return code;
+    }
+    code = dr_models_create(&daemon->models, daemon->store, err);
+    if (code == DR_OK) {
+        dr_sessions_options sessions = {.sessions_max = o->sessions_max,
+                                        .bytes_max = o->session_bytes_max};
+        code = dr_sessions_create(&daemon->sessions, daemon->loop, &sessions, err);
+    }
+    if (code == DR_OK) {
+        dr_scheduler_options queue = {
+            .works_max = DR_QUEUE_WORKS_DEFAULT,
+            .rows_max = DR_QUEUE_ROWS_DEFAULT,
+            .owner_works_max = DR_QUEUE_OWNER_WORKS_MAX,
+            /* One thread is kept free of plans, where there is more than one. */
+            .long_max = o->compute_threads > 1 ? o->compute_threads - 1 : 1,
+        };
+        code = dr_scheduler_create(&daemon->scheduler, &queue, err);
+    }
+    if (code == DR_OK) {
+        code = dr_compute_start(&daemon->compute, daemon->scheduler, o->compute_threads, err);
+    }
+    return code;
+}
+
+dr_code dr_daemon_create(dr_daemon **out, dr_loop *loop, const char *data,
+                         const dr_daemon_options *options, dr_error *err)
+{
+    dr_store *store;
+    dr_code code = dr_store_open(&store, data, err);
+    if (code != DR_OK) {
+        return code;
+    }
+    dr_daemon *daemon = dr_mem_zalloc(1, sizeof *daemon);
+    if (!daemon) {
+        dr_store_close(store);
+        return dr_mem_fail(err, "daemon");
+    }
+    daemon->loop = loop;
+    daemon->options = fill_in(options);
+    daemon->started_ns = dr_loop_now_ns();
+    daemon->state = "LOADING";
+    code = start_parts(daemon, store, err);
+    if (code != DR_OK) {
+        dr_daemon_destroy(daemon);
+        return code;
+    }
+    *out = daemon;
+    return DR_OK;
+}
+
+void dr_daemon_destroy(dr_daemon *daemon)
+{
+    if (!daemon) {
+        return;
+    }
+    DR_ASSERT(daemon->pending == 0);
+    dr_compute_stop(daemon->compute);
+    dr_sessions_destroy(daemon->sessions);
+    dr_models_destroy(daemon->models);
+    dr_scheduler_destroy(daemon->scheduler);
+    dr_store_thread_stop(daemon->store);
+    dr_mem_free(daemon);
+}
+
+void dr_daemon_services(dr_daemon *daemon, dr_rpc_service services[DR_DAEMON_SERVICES])
+{
+    services[0] = (dr_rpc_service){.name = "dreamd.v1.Simulation",
+                                   .methods = dr_simulation_methods,
+                                   .method_count = dr_simulation_method_count,
+                                   .ud = daemon};
+    services[1] = (dr_rpc_service){.name = "dreamd.v1.Registry",
+                                   .methods = dr_registry_methods,
+                                   .method_count = dr_registry_method_count,
+                                   .ud = daemon};
+}
+
+/* ---- holding ---- */
+
+static void end_pending(dr_daemon *daemon)
+{
+    DR_ASSERT(daemon->pending > 0);
+    if (--daemon->pending == 0 && daemon->on_closed) {
+        daemon->on_closed(daemon->ud);
+    }
+}
+
+void dr_daemon_hold(dr_daemon *daemon, dr_call *call)
+{
+    dr_call_retain(call);
+    daemon->pending++;
+}
+
+void dr_daemon_release(dr_daemon *daemon, dr_call *call)
+{
+    dr_call_release(call);
+    end_pending(daemon);
+}
+
+/* ---- open, close ---- */
+
+typedef struct {
+    dr_store_job job;
+    dr_daemon *daemon;
+    dr_error error;
+    char zoo[4096];
+} seed_job;
+
+static void seed(dr_store_job *job, dr_store *store)
+{
+    seed_job *s = (seed_job *)job;
+    if (dr_store_seed(store, s->zoo, &s->error) == DR_OK) {
+        s->error.code = DR_OK;
+    }
+}
+
+static void opened(dr_daemon *daemon)
+{
+    daemon->state = "SERVING";
+    daemon->on_open(daemon->ud);
+}
+
+static void on_seeded(dr_store_job *job)
+{
+    seed_job *s = (seed_job *)job;
+    dr_daemon *daemon = s->daemon;
+    if (s->error.code != DR_OK) {
+        dr_log_error(DR_LOG_WARN, "zoo not registered", &s->error);
+    }
+    dr_mem_free(s);
+    if (!daemon->on_closed) {
+        opened(daemon);
+    }
+    end_pending(daemon);
+}
+
+void dr_daemon_open(dr_daemon *daemon, const char *zoo, void (*on_open)(void *ud), void *ud)
+{
+    daemon->on_open = on_open;
+    daemon->ud = ud;
+    seed_job *s = zoo[0] ? dr_mem_zalloc(1, sizeof *s) : NULL;
+    if (!s) {
+        opened(daemon);
+        return;
+    }
+    s->daemon = daemon;
+    s->job = (dr_store_job){.run = seed, .done = on_seeded};
+    snprintf(s->zoo, sizeof s->zoo, "%s", zoo);
+    daemon->pending++;
+    if (dr_store_thread_submit(daemon->store, &s->job, &s->error) != DR_OK) {
+        on_seeded(&s->job);
+    }
+}
+
+void dr_daemon_close(dr_daemon *daemon, void (*on_closed)(void *ud), void *ud)
+{
+    daemon->state = "DRAINING";
+    daemon->on_closed = on_closed;
+    daemon->ud = ud;
+    if (daemon->pending == 0) {
+        on_closed(ud);
+    }
+}

@@ -1,0 +1,69 @@
+/* daemon.h: what the services of dreamd share: the parts, their limits, their end.
+ *
+ *   dr_daemon_create ─→ dr_daemon_open (zoo) ─→ on_open ─→ serving ─→ dr_daemon_close ─→ on_closed
+ *     ─→ dr_daemon_destroy
+ *
+ * Everything in the struct belongs to the loop thread, unless the part's own header says more.
+ */
+#ifndef DR_SERVER_DAEMON_H
+#define DR_SERVER_DAEMON_H
+#include "server/compute.h"
+#include "server/models.h"
+#include "server/rpc.h"
+#include "server/sessions.h"
+#include "server/store_thread.h"
+
+typedef struct {
+    uint32_t compute_threads; /* 0 = one a processor */
+    uint32_t sessions_max;    /* 0 = default, as below */
+    uint64_t session_bytes_max;
+    uint64_t session_ttl_ms;
+    uint64_t message_bytes_max, deadline_max_ms; /* the transport's, for GetServerInfo */
+    uint32_t streams_max;
+} dr_daemon_options;
+
+typedef struct dr_daemon {
+    dr_loop *loop;
+    dr_scheduler *scheduler;
+    dr_compute *compute;
+    dr_store_thread *store;
+    dr_models *models;
+    dr_sessions *sessions;
+    dr_daemon_options options; /* with the defaults filled in */
+    uint64_t started_ns;
+    uint64_t verb_bytes; /* memory lent to requests under way */
+    uint32_t pending;    /* calls whose work is on another thread, and jobs of our own */
+    uint32_t registers;  /* uploads under way */
+    const char *state;   /* "LOADING", "SERVING", "DRAINING" */
+    void (*on_open)(void *ud);
+    void (*on_closed)(void *ud);
+    void *ud;
+} dr_daemon;
+
+/* Opens the data folder and starts the threads. */
+DR_CHECKED dr_code dr_daemon_create(dr_daemon **out, dr_loop *loop, const char *data,
+                                    const dr_daemon_options *options, dr_error *err);
+enum { DR_DAEMON_SERVICES = 2 };
+/* Simulation and Registry, for dr_server_options. */
+void dr_daemon_services(dr_daemon *daemon, dr_rpc_service services[DR_DAEMON_SERVICES]);
+/* Registers the checkpoints of `zoo` ("" = none) on the storage thread; then on_open. A zoo that
+ * cannot be read is logged, and the daemon opens all the same. [loop] */
+void dr_daemon_open(dr_daemon *daemon, const char *zoo, void (*on_open)(void *ud), void *ud);
+/* Calls on_closed on the loop when no work is under way any more; the transport is closed first, so
+ * that all calls are over and nothing new begins. [loop] */
+void dr_daemon_close(dr_daemon *daemon, void (*on_closed)(void *ud), void *ud);
+/* After on_closed, or where nothing was ever begun. Joins the threads. NULL is fine. */
+void dr_daemon_destroy(dr_daemon *daemon);
+
+/* ---- for the services ---- */
+
+/* A call whose answer comes later: keeps the call, and the daemon from closing. */
+void dr_daemon_hold(dr_daemon *daemon, dr_call *call);
+void dr_daemon_release(dr_daemon *daemon, dr_call *call);
+
+extern const dr_rpc_method dr_simulation_methods[];
+extern const size_t dr_simulation_method_count;
+extern const dr_rpc_method dr_registry_methods[];
+extern const size_t dr_registry_method_count;
+
+#endif

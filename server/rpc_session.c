@@ -1,0 +1,439 @@
+/* rpc_session.c: OpenSession, GetSession, ListSessions, CloseSession. */
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "models/base/mem.h"
+#include "server/log.h"
+#include "server/rpc_verbs.h"
+#include "server/wire_plan.h"
+
+/* ---- describing ---- */
+
+static dr_code list_ended(Dreamd__V1__Session *out, const dr_session *session, dr_arena *arena,
+                          dr_error *err)
+{
+    size_t count = 0;
+    for (uint32_t i = 0; i < session->options.rows; i++) {
+        count += session->row[i].ended;
+    }
+    out->ended_rows = dr_arena_alloc(arena, (count + 1) * sizeof *out->ended_rows);
+    if (!out->ended_rows) {
+        return dr_mem_fail(err, "description of a session");
+    }
+    for (uint32_t i = 0; i < session->options.rows; i++) {
+        if (session->row[i].ended) {
+            out->ended_rows[out->n_ended_rows++] = i;
+        }
+    }
+    return DR_OK;
+}
+
+static dr_code describe_short(Dreamd__V1__Session *out, const dr_session *session, dr_arena *arena,
+                              dr_error *err)
+{
+    const dr_session_options *o = &session->options;
+    dreamd__v1__session__init(out);
+    out->session_id = (char *)session->id;
+    out->label = (char *)session->label;
+    out->status = session->busy || session->owner.queued > 0
+                      ? DREAMD__V1__SESSION_STATUS__SESSION_STATUS_BUSY
+                      : DREAMD__V1__SESSION_STATUS__SESSION_STATUS_READY;
+    out->model = (char *)o->model;
+    out->checkpoint = session->model->checkpoint;
+    out->rows = o->rows;
+    out->seed = o->seed;
+    out->committed_step_id = session->committed_step_id;
+    out->latent_mode = o->mode ? DREAMD__V1__LATENT_MODE__LATENT_MODE_MODE
+                               : DREAMD__V1__LATENT_MODE__LATENT_MODE_SAMPLE;
+    out->autoreset = DREAMD__V1__AUTORESET_MODE__AUTORESET_MODE_DISABLED;
+    out->horizon = o->horizon;
+    out->ttl_ms = o->ttl_ms;
+    out->time_left_ms = dr_session_time_left_ms(session);
+    out->opened_unix_ms = session->opened_unix_ms;
+    out->bytes = session->bytes;
+    return list_ended(out, session, arena, err);
+}
+
+static dr_code describe(Dreamd__V1__Session *out, const dr_session *session, dr_arena *arena,
+                        dr_error *err)
+{
+    const dr_served *served = session->model;
+    const dr_ending *ending = &session->options.ending;
+    dr_code code = describe_short(out, session, arena, err);
+    if (code == DR_OK) {
+        code =
+            dr_wire_space(&out->observation_space, served->manifest->observation_space, arena, err);
+    }
+    if (code == DR_OK) {
+        code = dr_wire_space(&out->action_space, served->manifest->action_space, arena, err);
+    }
+    if (code == DR_OK) {
+        code = dr_wire_specs(&out->state, &out->n_state, &out->outputs, &out->n_outputs,
+                             &out->heads, &out->n_heads, served, arena, err);
+    }
+    out->ending = dr_arena_alloc(arena, sizeof *out->ending);
+    if (code == DR_OK && served->planning_error.code == DR_OK) {
+        out->planning = dr_arena_alloc(arena, sizeof *out->planning);
+        if (out->planning) {
+            dr_wire_plan_write(out->planning, &served->planning);
+        }
+    }
+    if (code != DR_OK || !out->ending) {
+        return code == DR_OK ? dr_mem_fail(err, "description of a session") : code;
+    }
+    dreamd__v1__ending__init(out->ending);
+    out->ending->rule = ending->by_threshold ? DREAMD__V1__ENDING__RULE__THRESHOLD
+                                             : DREAMD__V1__ENDING__RULE__NEVER;
+    if (ending->by_threshold) {
+        out->ending->optional_threshold_case = DREAMD__V1__ENDING__OPTIONAL_THRESHOLD_THRESHOLD;
+        out->ending->threshold = ending->threshold;
+    }
+    return DR_OK;
+}
+
+/* ---- OpenSession ---- */
+
+typedef struct {
+    dr_models_wish wish; /* first */
+    dr_daemon *daemon;
+    dr_call *call;
+    const Dreamd__V1__OpenSessionRequest *request;
+    dr_session_options options;
+} open_call;
+
+/* Options of the contract that this build does not have are refused, never obeyed in part. */
+static dr_code refuse_later(const Dreamd__V1__OpenSessionRequest *r, dr_error *err)
+{
+    if (r->autoreset != DREAMD__V1__AUTORESET_MODE__AUTORESET_MODE_UNSPECIFIED &&
+        r->autoreset != DREAMD__V1__AUTORESET_MODE__AUTORESET_MODE_DISABLED) {
+        return dr_fail_field(err, DR_UNIMPLEMENTED, "autoreset",
+                             "automatic reset is not built "
+                             "into this daemon, use DISABLED and Reset");
+    }
+    if (r->history > 0) {
+        return dr_fail_field(err, DR_UNIMPLEMENTED, "history",
+                             "history is not built into this "
+                             "daemon, leave it 0");
+    }
+    if (r->persist) {
+        return dr_fail_field(err, DR_UNIMPLEMENTED, "persist",
+                             "sessions of this daemon end with "
+                             "it, leave persist false");
+    }
+    if (r->start_source == DREAMD__V1__START_SOURCE__START_SOURCE_FILE) {
+        return dr_fail_field(err, DR_UNIMPLEMENTED, "start_source",
+                             "start_source FILE is not "
+                             "built into this daemon, use INITIAL and Observe, or STATE");
+    }
+    if (r->optional_temperature_case) {
+        return dr_fail_field(err, DR_FAILED_PRECONDITION, "temperature",
+                             "no family of this daemon "
+                             "defines a temperature, leave it out");
+    }
+    if (r->task[0]) {
+        return dr_fail_field(err, DR_FAILED_PRECONDITION, "task",
+                             "no model of this daemon has "
+                             "tasks, leave it empty");
+    }
+    return DR_OK;
+}
+
+static dr_code read_ending(dr_ending *out, const Dreamd__V1__Ending *ending, dr_error *err)
+{
+    int rule = ending ? (int)ending->rule : DREAMD__V1__ENDING__RULE__NEVER;
+    *out = (dr_ending){.threshold = 0.5};
+    if (rule == DREAMD__V1__ENDING__RULE__SAMPLED) {
+        return dr_fail_field(err, DR_UNIMPLEMENTED, "ending.rule",
+                             "rule SAMPLED is not built into "
+                             "this daemon, use THRESHOLD or NEVER");
+    }
+    if (rule < 0 || rule > DREAMD__V1__ENDING__RULE__SAMPLED) {
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "ending.rule",
+                             "rule is %d, expected NEVER or THRESHOLD", rule);
+    }
+    out->by_threshold = rule == DREAMD__V1__ENDING__RULE__THRESHOLD;
+    if (ending && ending->optional_threshold_case) {
+        if (!(ending->threshold >= 0 && ending->threshold <= 1)) {
+            return dr_fail_field(err, DR_INVALID_ARGUMENT, "ending.threshold",
+                                 "threshold is %g, expected 0 to 1", ending->threshold);
+        }
+        out->threshold = ending->threshold;
+    }
+    return DR_OK;
+}
+
+static dr_code check_text(const char *text, const char *field, dr_error *err)
+{
+    size_t length = strlen(text);
+    return length <= DR_SESSION_LABEL_BYTES ? DR_OK
+                                            : dr_fail_field(err, DR_INVALID_ARGUMENT, field,
+                                                            "%s is %zu bytes long, at most %d "
+                                                            "are allowed",
+                                                            field, length, DR_SESSION_LABEL_BYTES);
+}
+
+static uint64_t choose_seed(void)
+{
+    uint64_t seed = 0;
+    return getrandom(&seed, sizeof seed, 0) == (ssize_t)sizeof seed ? seed : dr_loop_now_ns();
+}
+
+static dr_code read_options(open_call *oc, dr_error *err)
+{
+    const Dreamd__V1__OpenSessionRequest *r = oc->request;
+    dr_session_options *o = &oc->options;
+    if (r->rows > DR_SESSION_ROWS_MAX) {
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "rows",
+                             "rows is %u, at most %d are allowed "
+                             "in a session",
+                             r->rows, DR_SESSION_ROWS_MAX);
+    }
+    if (r->ttl_ms > DR_SESSION_TTL_MS_MAX) {
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "ttl_ms",
+                             "ttl_ms is %llu, at most %llu are "
+                             "allowed",
+                             (unsigned long long)r->ttl_ms, DR_SESSION_TTL_MS_MAX);
+    }
+    if ((int)r->latent_mode < 0 || r->latent_mode > DREAMD__V1__LATENT_MODE__LATENT_MODE_MODE) {
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "latent_mode",
+                             "latent_mode is %d, expected SAMPLE or MODE", (int)r->latent_mode);
+    }
+    if ((int)r->autoreset < 0 ||
+        r->autoreset > DREAMD__V1__AUTORESET_MODE__AUTORESET_MODE_SAME_STEP) {
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "autoreset",
+                             "autoreset is %d, expected DISABLED", (int)r->autoreset);
+    }
+    dr_code code = refuse_later(r, err);
+    code = code == DR_OK ? check_text(r->label, "label", err) : code;
+    code = code == DR_OK ? check_text(r->request_id, "request_id", err) : code;
+    code = code == DR_OK ? read_ending(&o->ending, r->ending, err) : code;
+    o->rows = r->rows ? r->rows : 1;
+    o->seed = r->optional_seed_case ? r->seed : choose_seed();
+    o->mode = r->latent_mode == DREAMD__V1__LATENT_MODE__LATENT_MODE_MODE;
+    o->horizon = r->horizon;
+    o->ttl_ms = r->ttl_ms ? r->ttl_ms : oc->daemon->options.session_ttl_ms;
+    o->label = r->label;
+    o->request_id = r->request_id;
+    return code;
+}
+
+/* Everything that the request says, seed or its absence included. */
+static dr_code hash_request(open_call *oc, dr_error *err)
+{
+    const Dreamd__V1__OpenSessionRequest *r = oc->request;
+    if (!r->request_id[0]) {
+        return DR_OK;
+    }
+    size_t bytes = dreamd__v1__open_session_request__get_packed_size(r);
+    uint8_t *packed = dr_mem_alloc(bytes);
+    if (!packed) {
+        return dr_mem_fail(err, "request");
+    }
+    dreamd__v1__open_session_request__pack(r, packed);
+    dr_wire_request nothing = {0};
+    oc->options.request_hash = dr_wire_hash(&nothing, packed, bytes);
+    dr_mem_free(packed);
+    return DR_OK;
+}
+
+/* Given latents, or none. */
+static dr_code put_start(dr_session *session, open_call *oc, dr_error *err)
+{
+    const Dreamd__V1__OpenSessionRequest *r = oc->request;
+    dr_wire_tensors tensors;
+    dr_code code = dr_wire_tensors_read(&tensors, r->n_tensors, r->tensors, r->n_raw_contents,
+                                        r->raw_contents, dr_call_arena(oc->call), err);
+    if (code == DR_OK && r->start_source == DREAMD__V1__START_SOURCE__START_SOURCE_STATE) {
+        code = dr_wire_take_state(session->states, &tensors, session->model->model,
+                                  session->options.rows, err);
+    }
+    return code == DR_OK
+               ? dr_wire_tensors_end(&tensors, "state.<part> with start_source STATE", err)
+               : code;
+}
+
+static dr_code open_session(dr_session **out, open_call *oc, dr_error *err)
+{
+    dr_daemon *daemon = oc->daemon;
+    dr_served *served = oc->wish.served;
+    if (oc->wish.error.code != DR_OK) {
+        *err = oc->wish.error;
+        return err->code;
+    }
+    if (oc->options.ending.by_threshold &&
+        dr_served_find_output(served, DR_VERB_STEP, "continue") < 0) {
+        return dr_fail_field(err, DR_FAILED_PRECONDITION, "ending.rule",
+                             "model %s has no continue "
+                             "head, which rule THRESHOLD needs",
+                             served->name);
+    }
+    oc->options.model = oc->wish.resolved;
+    bool is_known = oc->options.request_id[0] &&
+                    dr_sessions_find_request(daemon->sessions, oc->options.request_id);
+    dr_code code = dr_sessions_open(out, daemon->sessions, served, &oc->options, err);
+    if (code == DR_OK && !is_known) {
+        code = put_start(*out, oc, err);
+        if (code != DR_OK) {
+            dr_sessions_close(daemon->sessions, *out);
+        }
+    }
+    return code;
+}
+
+static void on_model(dr_models_wish *wish)
+{
+    open_call *oc = (open_call *)wish;
+    dr_daemon *daemon = oc->daemon;
+    dr_call *call = oc->call;
+    dr_error err;
+    if (!dr_call_is_over(call)) {
+        dr_session *session;
+        Dreamd__V1__Session described;
+        dr_code code = open_session(&session, oc, &err);
+        if (code == DR_OK) {
+            code = describe(&described, session, dr_call_arena(call), &err);
+        }
+        if (code == DR_OK) {
+            Dreamd__V1__OpenSessionResponse reply = DREAMD__V1__OPEN_SESSION_RESPONSE__INIT;
+            reply.session = &described;
+            dr_call_reply(call, &reply.base);
+        } else {
+            dr_call_finish(call, &err);
+        }
+    }
+    dr_daemon_release(daemon, call);
+}
+
+void dr_rpc_open_session(dr_call *call, const void *message)
+{
+    dr_error err;
+    open_call *oc = dr_arena_zalloc(dr_call_arena(call), 1, sizeof *oc);
+    if (!oc) {
+        dr_mem_fail(&err, "request");
+        dr_call_finish(call, &err);
+        return;
+    }
+    oc->daemon = dr_call_get_service(call);
+    oc->call = call;
+    oc->request = message;
+    oc->wish.done = on_model;
+    dr_code code = read_options(oc, &err);
+    if (code == DR_OK) {
+        code = hash_request(oc, &err);
+    }
+    if (code == DR_OK) {
+        dr_daemon_hold(oc->daemon, call);
+        code = dr_models_get(oc->daemon->models, &oc->wish, oc->request->model, &err);
+        if (code != DR_OK) {
+            dr_daemon_release(oc->daemon, call);
+        }
+    }
+    if (code != DR_OK) {
+        dr_call_finish(call, &err);
+    }
+}
+
+/* ---- Get, List, Close ---- */
+
+void dr_rpc_get_session(dr_call *call, const void *message)
+{
+    const Dreamd__V1__GetSessionRequest *request = message;
+    dr_daemon *daemon = dr_call_get_service(call);
+    dr_error err;
+    dr_session *session;
+    Dreamd__V1__Session described;
+    dr_code code = dr_sessions_get(&session, daemon->sessions, request->session_id, &err);
+    if (code == DR_OK) {
+        code = describe(&described, session, dr_call_arena(call), &err);
+    }
+    if (code != DR_OK) {
+        dr_call_finish(call, &err);
+        return;
+    }
+    Dreamd__V1__GetSessionResponse reply = DREAMD__V1__GET_SESSION_RESPONSE__INIT;
+    reply.session = &described;
+    dr_call_reply(call, &reply.base);
+}
+
+/* "name" or "name@version" */
+static bool is_of_model(const dr_session *session, const char *model)
+{
+    size_t length = strlen(model);
+    const char *reference = session->options.model;
+    return length == 0 || strcmp(reference, model) == 0 ||
+           (strncmp(reference, model, length) == 0 && reference[length] == '@');
+}
+
+static dr_code read_page(uint64_t *after, uint32_t *size, const Dreamd__V1__ListSessionsRequest *r,
+                         dr_error *err)
+{
+    char *end = r->page_token;
+    *after = r->page_token[0] ? strtoull(r->page_token, &end, 10) : 0;
+    if (*end) {
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "page_token",
+                             "page_token is not one that ListSessions gave");
+    }
+    if (r->page_size > DR_SESSION_PAGE_MAX) {
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "page_size",
+                             "page_size is %u, at most %d are allowed", r->page_size,
+                             DR_SESSION_PAGE_MAX);
+    }
+    *size = r->page_size ? r->page_size : 100;
+    return DR_OK;
+}
+
+void dr_rpc_list_sessions(dr_call *call, const void *message)
+{
+    const Dreamd__V1__ListSessionsRequest *request = message;
+    dr_daemon *daemon = dr_call_get_service(call);
+    dr_arena *arena = dr_call_arena(call);
+    Dreamd__V1__ListSessionsResponse reply = DREAMD__V1__LIST_SESSIONS_RESPONSE__INIT;
+    dr_error err;
+    uint64_t after = 0;
+    uint32_t size = 0;
+    dr_code code = read_page(&after, &size, request, &err);
+    if (code == DR_OK) {
+        reply.sessions = dr_arena_zalloc(arena, size, sizeof *reply.sessions);
+        code = reply.sessions ? DR_OK : dr_mem_fail(&err, "page of sessions");
+    }
+    const dr_session *session = code == DR_OK ? dr_sessions_after(daemon->sessions, after) : NULL;
+    for (; code == DR_OK && session && reply.n_sessions < size; session = session->newer) {
+        after = session->serial;
+        if (!is_of_model(session, request->model)) {
+            continue;
+        }
+        Dreamd__V1__Session *described = dr_arena_alloc(arena, sizeof *described);
+        code = described ? describe_short(described, session, arena, &err)
+                         : dr_mem_fail(&err, "page of sessions");
+        reply.sessions[reply.n_sessions++] = described;
+    }
+    if (code != DR_OK) {
+        dr_call_finish(call, &err);
+        return;
+    }
+    char token[24] = "";
+    if (session) {
+        snprintf(token, sizeof token, "%llu", (unsigned long long)after);
+    }
+    reply.next_page_token = token;
+    dr_call_reply(call, &reply.base);
+}
+
+void dr_rpc_close_session(dr_call *call, const void *message)
+{
+    const Dreamd__V1__CloseSessionRequest *request = message;
+    dr_daemon *daemon = dr_call_get_service(call);
+    dr_error err;
+    dr_session *session;
+    if (dr_sessions_get(&session, daemon->sessions, request->session_id, &err) != DR_OK) {
+        dr_call_finish(call, &err);
+        return;
+    }
+    Dreamd__V1__CloseSessionResponse reply = DREAMD__V1__CLOSE_SESSION_RESPONSE__INIT;
+    reply.committed_step_id = session->committed_step_id;
+    dr_sessions_close(daemon->sessions, session);
+    dr_call_reply(call, &reply.base);
+}

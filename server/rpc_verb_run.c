@@ -1,0 +1,351 @@
+/* rpc_verb_run.c: memory for a request's results, its way through the scheduler, commit, reply. */
+#include <stddef.h>
+#include <string.h>
+
+#include "models/base/check.h"
+#include "models/base/mem.h"
+#include "server/rpc_verbs.h"
+
+enum { ARENA_BLOCK_MAX = 64 << 10, TENSORS_BESIDE = 2, RETRY_MS = 50 };
+
+/* ---- memory ---- */
+
+dr_code dr_room_take(void **out, dr_room *room, dr_daemon *daemon, dr_call *call, uint64_t bytes,
+                     dr_error *err)
+{
+    DR_ASSERT(room->bytes == 0);
+    if (bytes > DR_VERB_BYTES_MAX) {
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "rows",
+                             "the results take %llu bytes, at most %u are allowed in one request: "
+                             "select fewer rows or outputs",
+                             (unsigned long long)bytes, DR_VERB_BYTES_MAX);
+    }
+    if (bytes <= ARENA_BLOCK_MAX) {
+        *out = dr_arena_alloc(dr_call_arena(call), bytes ? bytes : 1);
+        return *out ? DR_OK : dr_mem_fail(err, "results of a request");
+    }
+    if (daemon->verb_bytes + bytes > DR_VERB_BYTES_ALL) {
+        dr_fail(err, DR_RESOURCE_EXHAUSTED,
+                "results under way take %llu bytes; %llu more would "
+                "pass the limit of %llu",
+                (unsigned long long)daemon->verb_bytes, (unsigned long long)bytes,
+                DR_VERB_BYTES_ALL);
+        if (err) {
+            err->reason = "RESULTS_FULL";
+            err->retry_after_ms = RETRY_MS;
+        }
+        return DR_RESOURCE_EXHAUSTED;
+    }
+    room->block = dr_mem_alloc(bytes);
+    if (!room->block) {
+        return dr_mem_fail(err, "results of a request");
+    }
+    room->bytes = bytes;
+    daemon->verb_bytes += bytes;
+    *out = room->block;
+    return DR_OK;
+}
+
+void dr_room_give(dr_room *room, dr_daemon *daemon)
+{
+    dr_mem_free(room->block);
+    daemon->verb_bytes -= room->bytes;
+    *room = (dr_room){0};
+}
+
+static uint64_t aligned(uint64_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+static uint64_t output_bytes(const dr_verb_call *vc, const dr_verb_output *output)
+{
+    return aligned((uint64_t)vc->count * (uint64_t)output->width * dr_dtype_size(output->dtype));
+}
+
+/* Fills the description of one output; its memory comes later. */
+static void describe(dr_verb_output *out, const dr_verb_call *vc, dr_verb verb, int index)
+{
+    const dr_served_output *from = &vc->served->verbs[verb].list[index];
+    bool is_space = from->leaf && !vc->wire.raw;
+    *out = (dr_verb_output){
+        .index = index,
+        .dtype = is_space ? from->leaf->dtype : DR_F32,
+        .width = is_space ? from->leaf->count : from->width,
+        .clamp = is_space ? from->leaf : NULL,
+    };
+}
+
+dr_code dr_verb_lay_out(dr_verb_call *vc, dr_verb verb, uint64_t hidden, dr_error *err)
+{
+    int graph_count = vc->served->verbs[verb].count;
+    size_t state_bytes = sizeof(float) * (size_t)vc->served->state_width;
+    uint64_t hidden_only = hidden & ~vc->wanted.set;
+    bool copies = !vc->changes && vc->ask != DR_ASK_ENCODE && !vc->verb.states;
+    uint64_t bytes = copies ? aligned(state_bytes * vc->count) : 0;
+    vc->outputs = dr_arena_zalloc(dr_call_arena(vc->call), DR_OUTPUTS_MAX, sizeof *vc->outputs);
+    if (!vc->outputs) {
+        return dr_mem_fail(err, "outputs of a request");
+    }
+    int count = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        uint64_t set = pass == 0 ? vc->wanted.set : hidden_only;
+        for (int i = 0; i < graph_count; i++) {
+            /* Latents are brought back as a whole. */
+            if (set >> i & 1 &&
+                (pass == 0 || !strncmp(vc->served->verbs[verb].list[i].name, "continue", 9))) {
+                describe(&vc->outputs[count], vc, verb, i);
+                bytes += output_bytes(vc, &vc->outputs[count++]);
+            }
+        }
+        vc->shown = pass == 0 ? count : vc->shown;
+    }
+    void *room;
+    dr_code code = dr_room_take(&room, &vc->room, vc->daemon, vc->call, bytes, err);
+    if (code != DR_OK) {
+        return code;
+    }
+    uint8_t *at = room;
+    if (copies) {
+        for (uint32_t i = 0; i < vc->count; i++) {
+            memcpy(at + i * state_bytes,
+                   vc->session->states +
+                       (vc->rows ? vc->rows[i] : i) * (state_bytes / sizeof(float)),
+                   state_bytes);
+        }
+        vc->verb.states = (float *)at;
+        at += aligned(state_bytes * vc->count);
+    }
+    for (int i = 0; i < count; i++) {
+        vc->outputs[i].data = at;
+        at += output_bytes(vc, &vc->outputs[i]);
+        if (strcmp(vc->served->verbs[verb].list[vc->outputs[i].index].name, "continue") == 0) {
+            vc->continues = vc->outputs[i].data;
+        }
+    }
+    vc->verb.work.key.verb = verb;
+    vc->verb.work.key.outputs = vc->wanted.set | hidden;
+    vc->verb.outputs = vc->outputs;
+    vc->verb.output_count = count;
+    return DR_OK;
+}
+
+/* ---- reply ---- */
+
+static dr_code add_flags(dr_wire_reply *reply, const dr_verb_call *vc, const char *name,
+                         const uint8_t *flags, dr_error *err)
+{
+    return dr_wire_reply_add(reply, name, DR_BOOL, vc->count, 0, NULL, flags,
+                             dr_call_arena(vc->call), err);
+}
+
+/* Ends of rows as they will be after this step. */
+typedef struct {
+    uint8_t *terminated, *truncated; /* [count] */
+} row_ends;
+
+static dr_code find_ends(row_ends *out, const dr_verb_call *vc, dr_error *err)
+{
+    const dr_session_options *o = &vc->session->options;
+    out->terminated = dr_arena_zalloc(dr_call_arena(vc->call), vc->count, 2);
+    if (!out->terminated) {
+        return dr_mem_fail(err, "ends of rows");
+    }
+    out->truncated = out->terminated + vc->count;
+    for (uint32_t i = 0; i < vc->count; i++) {
+        const dr_row *row = &vc->session->row[vc->rows ? vc->rows[i] : i];
+        out->terminated[i] = o->ending.by_threshold && vc->continues[i] < o->ending.threshold;
+        out->truncated[i] = o->horizon > 0 && row->age + 1 >= o->horizon;
+    }
+    return DR_OK;
+}
+
+static dr_code build_reply(Dreamd__V1__StepResponse *out, const dr_verb_call *vc,
+                           const row_ends *ends, dr_error *err)
+{
+    dr_arena *arena = dr_call_arena(vc->call);
+    dr_wire_reply reply;
+    dr_code code = dr_wire_reply_init(&reply, (size_t)vc->shown + TENSORS_BESIDE, arena, err);
+    for (int i = 0; i < vc->shown && code == DR_OK; i++) {
+        const dr_served_output *from =
+            &vc->served->verbs[vc->verb.work.key.verb].list[vc->outputs[i].index];
+        dr_dtype dtype;
+        int rank;
+        int64_t shape[DR_RANK_MAX];
+        dr_wire_output_shape(from, vc->wire.raw, &dtype, &rank, shape);
+        const char *name =
+            vc->is_sample && strcmp(from->name, "action.sample") == 0 ? "action" : from->name;
+        code = dr_wire_reply_add(&reply, name, dtype, vc->count, rank, shape, vc->outputs[i].data,
+                                 arena, err);
+    }
+    if (code == DR_OK && vc->wanted.makes & DR_MAKES_TERMINATED) {
+        code = add_flags(&reply, vc, "terminated", ends->terminated, err);
+    }
+    if (code == DR_OK && vc->wanted.makes & DR_MAKES_TRUNCATED) {
+        code = add_flags(&reply, vc, "truncated", ends->truncated, err);
+    }
+    /* All verbs' replies have these fields under these numbers: one message serves them all. */
+    dreamd__v1__step_response__init(out);
+    out->committed_step_id = vc->session->committed_step_id + vc->changes;
+    out->checkpoint = vc->served->checkpoint;
+    out->n_tensors = out->n_raw_contents = reply.count;
+    out->tensors = reply.pointers;
+    out->raw_contents = reply.contents;
+    return code;
+}
+
+static void keep_reply(dr_verb_call *vc, const Dreamd__V1__StepResponse *reply)
+{
+    if (!vc->claim.has_step_id) {
+        return;
+    }
+    size_t bytes = dreamd__v1__step_response__get_packed_size(reply);
+    dr_buf *kept = &vc->session->reply;
+    int64_t before = (int64_t)kept->size;
+    dr_buf_clear(kept);
+    if (dr_buf_reserve(kept, bytes, NULL) != DR_OK) {
+        return; /* a repeat is then answered ABORTED: the step is committed */
+    }
+    kept->length = dreamd__v1__step_response__pack(reply, kept->bytes);
+    dr_session_keep_reply(vc->session, &vc->claim);
+    dr_sessions_charge(vc->daemon->sessions, vc->session, (int64_t)kept->size - before);
+}
+
+void dr_verb_replay(dr_call *call, const dr_session *session)
+{
+    Dreamd__V1__StepResponse *reply =
+        dreamd__v1__step_response__unpack(NULL, session->reply.length, session->reply.bytes);
+    dr_error err;
+    if (!reply) {
+        dr_mem_fail(&err, "stored reply");
+        dr_call_finish(call, &err);
+        return;
+    }
+    dr_call_reply(call, &reply->base);
+    dreamd__v1__step_response__free_unpacked(reply, NULL);
+}
+
+/* ---- commit ---- */
+
+static void move_rows(const dr_verb_call *vc, const row_ends *ends)
+{
+    for (uint32_t i = 0; i < vc->count; i++) {
+        uint32_t index = vc->rows ? vc->rows[i] : i;
+        dr_row *row = &vc->session->row[index];
+        if (vc->ask == DR_ASK_RESET) {
+            dr_session_row_reset(vc->session, index);
+            row->key = vc->keys[i];
+            continue;
+        }
+        row->key.step++;
+        row->fresh = false;
+        if (vc->ask == DR_ASK_STEP) {
+            row->age++;
+            row->ended = ends->terminated[i] || ends->truncated[i];
+        }
+    }
+}
+
+/* Everything that can fail comes before the commit. */
+void dr_verb_complete(dr_verb_call *vc)
+{
+    dr_error err;
+    row_ends ends = {0};
+    Dreamd__V1__StepResponse reply;
+    dr_code code = vc->ask == DR_ASK_STEP ? find_ends(&ends, vc, &err) : DR_OK;
+    if (code == DR_OK) {
+        code = build_reply(&reply, vc, &ends, &err);
+    }
+    if (code != DR_OK) {
+        dr_verb_fail(vc, &err);
+        return;
+    }
+    if (vc->changes) {
+        dr_session_commit(vc->session, vc->rows, vc->count);
+        move_rows(vc, &ends);
+        keep_reply(vc, &reply);
+        vc->changes = false;
+    }
+    dr_call_reply(vc->call, &reply.base);
+    dr_room_give(&vc->room, vc->daemon);
+}
+
+void dr_verb_fail(dr_verb_call *vc, const dr_error *err)
+{
+    if (vc->changes) {
+        dr_session_abandon(vc->session);
+        vc->changes = false;
+    }
+    dr_room_give(&vc->room, vc->daemon);
+    dr_call_finish(vc->call, err);
+}
+
+/* ---- through the scheduler ---- */
+
+static void on_back(dr_loop_item *item)
+{
+    dr_verb_call *vc = (dr_verb_call *)((char *)item - offsetof(dr_verb_call, item));
+    dr_daemon *daemon = vc->daemon;
+    dr_call *call = vc->call;
+    dr_session *session = vc->session;
+    dr_error *err = &vc->verb.work.error;
+    vc->in_queue = false;
+    dr_call_set_ud(call, NULL);
+    if (!dr_call_is_over(call) && err->code == DR_OK && session->closed) {
+        dr_fail_field(err, DR_NOT_FOUND, "session_id", "session %s was closed meanwhile",
+                      session->id);
+    }
+    if (!dr_call_is_over(call) && err->code == DR_OK &&
+        dr_call_deadline_ns(call) <= dr_loop_now_ns()) {
+        dr_fail(err, DR_DEADLINE_EXCEEDED,
+                "the deadline passed before the results were there; the "
+                "session is as before");
+    }
+    if (dr_call_is_over(call) || err->code != DR_OK) {
+        dr_verb_fail(vc, err);
+    } else {
+        dr_verb_complete(vc);
+    }
+    dr_session_release(session);
+    dr_daemon_release(daemon, call);
+}
+
+/* [compute, or the loop] */
+static void on_done(dr_work *work)
+{
+    dr_verb_call *vc = (dr_verb_call *)work;
+    dr_loop_post(vc->daemon->loop, &vc->item);
+}
+
+dr_code dr_verb_submit(dr_verb_call *vc, dr_error *err)
+{
+    dr_verb_work *verb = &vc->verb;
+    verb->model = vc->served->model;
+    verb->keys = vc->keys;
+    verb->work.key.model = vc->served->model;
+    verb->work.owner = &vc->session->owner;
+    verb->work.rows = vc->count;
+    verb->work.batch_rows = vc->served->batch_rows;
+    verb->work.on_done = on_done;
+    vc->item.run = on_back;
+    vc->in_queue = true;
+    dr_daemon_hold(vc->daemon, vc->call);
+    dr_session_retain(vc->session);
+    dr_call_set_ud(vc->call, vc);
+    dr_code code = dr_scheduler_submit(vc->daemon->scheduler, &verb->work, err);
+    if (code != DR_OK) {
+        vc->in_queue = false;
+        dr_call_set_ud(vc->call, NULL);
+        dr_session_release(vc->session);
+        dr_daemon_release(vc->daemon, vc->call);
+    }
+    return code;
+}
+
+void dr_rpc_verb_cancelled(dr_call *call)
+{
+    dr_verb_call *vc = dr_call_get_ud(call);
+    if (vc && vc->in_queue) {
+        dr_scheduler_cancel(vc->daemon->scheduler, &vc->verb.work);
+    }
+}

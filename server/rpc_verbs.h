@@ -1,0 +1,85 @@
+/* rpc_verbs.h: one request that computes rows of a session, from its arrival to its answer.
+ *
+ *   request ─→ prepare (rpc_verbs.c: check, lay out) ─→ submit ─→ compute
+ *                    │ wrong: status                                │ loop item
+ *                    ↓                                              ↓
+ *                  abandon ←── late, cancelled, failed ── finish (rpc_verb_run.c) ─→ commit, reply
+ *
+ * It lives in the call's arena. What is large (outputs, copies of latents) has a block of its
+ * own, counted in daemon->verb_bytes.
+ */
+#ifndef DR_SERVER_RPC_VERBS_H
+#define DR_SERVER_RPC_VERBS_H
+#include "server/daemon.h"
+#include "server/wire.h"
+
+typedef enum {
+    DR_ASK_RESET,
+    DR_ASK_OBSERVE,
+    DR_ASK_STEP,
+    DR_ASK_ENCODE,
+    DR_ASK_DECODE,
+    DR_ASK_ACT
+} dr_ask;
+
+/* Memory of one request: small in the call's arena, large in a block of its own. */
+typedef struct {
+    void *block;    /* NULL: none, or in the arena */
+    uint64_t bytes; /* of the block */
+} dr_room;
+/* INVALID_ARGUMENT beyond what one request may have, RESOURCE_EXHAUSTED beyond what all may. */
+DR_CHECKED dr_code dr_room_take(void **out, dr_room *room, dr_daemon *daemon, dr_call *call,
+                                uint64_t bytes, dr_error *err);
+void dr_room_give(dr_room *room, dr_daemon *daemon);
+
+typedef struct {
+    dr_verb_work verb; /* first: the scheduler gives back its dr_work */
+    dr_loop_item item;
+    dr_daemon *daemon;
+    dr_call *call;
+    dr_session *session;
+    dr_served *served;
+    dr_ask ask;
+    bool changes;  /* the session is busy with this */
+    bool in_queue; /* submitted and not back */
+    dr_wire_request wire;
+    dr_step_claim claim;
+    const uint32_t *rows; /* [count], or NULL: all */
+    uint32_t count;
+    dr_noise_key *keys;      /* [count]; of a reset the new ones */
+    dr_wire_outputs wanted;  /* what the reply has */
+    dr_verb_output *outputs; /* one a bit of what is computed, in order of bits; hidden ones last */
+    int shown;               /* of the outputs that the reply has */
+    const float *continues;  /* [count], where an ending is decided by them */
+    bool is_sample;          /* Act: action.sample answers for action */
+    dr_room room;
+} dr_verb_call;
+
+/* Lays out vc->outputs for `wanted` and what `hidden` adds; copies latents where nothing
+ * changes. */
+DR_CHECKED dr_code dr_verb_lay_out(dr_verb_call *vc, dr_verb verb, uint64_t hidden, dr_error *err);
+/* Hands the rows to the scheduler; the answer comes by itself. */
+DR_CHECKED dr_code dr_verb_submit(dr_verb_call *vc, dr_error *err);
+/* Commits and answers at once, for what needs no computation. */
+void dr_verb_complete(dr_verb_call *vc);
+/* Ends a call that was begun and cannot go on. */
+void dr_verb_fail(dr_verb_call *vc, const dr_error *err);
+/* The reply of a commit made before. */
+void dr_verb_replay(dr_call *call, const dr_session *session);
+
+/* Handlers */
+void dr_rpc_reset(dr_call *call, const void *request);
+void dr_rpc_observe(dr_call *call, const void *request);
+void dr_rpc_step(dr_call *call, const void *request);
+void dr_rpc_encode(dr_call *call, const void *request);
+void dr_rpc_decode(dr_call *call, const void *request);
+void dr_rpc_act(dr_call *call, const void *request);
+void dr_rpc_verb_cancelled(dr_call *call);
+void dr_rpc_plan(dr_call *call, const void *request);
+void dr_rpc_plan_cancelled(dr_call *call);
+void dr_rpc_open_session(dr_call *call, const void *request);
+void dr_rpc_get_session(dr_call *call, const void *request);
+void dr_rpc_list_sessions(dr_call *call, const void *request);
+void dr_rpc_close_session(dr_call *call, const void *request);
+
+#endif
