@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "models/base/check.h"
+#include "server/cmd_fsck.h"
 #include "server/cmd_learn.h"
 #include "server/cmd_serve.h"
 #include "server/options.h"
@@ -14,6 +15,7 @@ static const struct {
 } COMMANDS[] = {
     {"serve", dr_cmd_serve, "host world models and answer gRPC"},
     {"learn", dr_cmd_learn, "make a checkpoint from an environment or from recorded episodes"},
+    {"fsck", dr_cmd_fsck, "look through a data folder for what does not agree"},
 };
 
 static void print_usage(FILE *file)
