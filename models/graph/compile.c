@@ -352,7 +352,8 @@ size_t dr_compiled_bytes(const dr_compiled *c)
         bytes += dr_packed_bytes(d->forward) + dr_packed_bytes(d->transpose) +
                  d->out * d->dy_stride * sizeof(float);
     }
-    return bytes + (c->dense_inputs ? 2 * dr_packed_bytes(c->dense_inputs) : 0);
+    bytes += c->dense_scratch_floats * sizeof(float);
+    return bytes + (c->dense_inputs ? dr_packed_bytes(c->dense_inputs) : 0);
 }
 
 double dr_compiled_flops_per_row(const dr_compiled *c)

@@ -200,7 +200,8 @@ struct dr_compiled {
     dr_dense *denses; /* learn: the weights of linear layers */
     int dense_count;
     dr_packed *dense_inputs; /* learn: room to pack what was multiplied with one of them */
-    float *dense_scratch;
+    float *dense_scratch;    /* learn: a gradient that must be added to another */
+    size_t dense_scratch_floats;
     float *memory;    /* data, extra, constants */
     float *gradients; /* learn */
     size_t memory_floats, gradient_floats;
