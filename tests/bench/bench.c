@@ -131,7 +131,7 @@ int main(int argc, char **argv)
 {
     bench_options options = {.checkpoint = "models/zoo/pendulum", .seconds = 0.5};
     bool json = false;
-    int status = 0, measured = 0;
+    int status = 0, names = 0;
     dr_gemm_blas_init();
     for (int i = 1; i < argc; i++) {
         const char *word = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
@@ -153,9 +153,11 @@ int main(int argc, char **argv)
         } else if (word[0] == '-') {
             return usage();
         } else {
-            measured++;
-            status |= measure_matching(word, &options, json);
+            argv[names++] = argv[i];
         }
     }
-    return measured ? status : usage();
+    for (int i = 0; i < names; i++) {
+        status |= measure_matching(argv[i], &options, json);
+    }
+    return names ? status : usage();
 }
