@@ -128,7 +128,7 @@ typedef struct {
     uint64_t seed;
     uint64_t committed_step_id;
     uint64_t time_left_ms;   /* when it was last asked */
-    size_t observation_size; /* floats a row; 0 for a Dict of several */
+    size_t observation_size; /* floats a row; 0 for a Dict of several arrays */
     size_t action_size;      /* floats a row; 1 for a discrete action */
     int64_t action_count;    /* of a discrete action, else 0 */
 } dreamd_session_info;

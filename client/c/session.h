@@ -27,8 +27,9 @@ typedef struct {
     size_t output_count;
     Dreamd__V1__Tensor tensors[DREAMD__TENSORS_MAX], *pointers[DREAMD__TENSORS_MAX];
     ProtobufCBinaryData raw_contents[DREAMD__TENSORS_MAX];
-    int64_t shapes[2][DREAMD__RANK_MAX + 1]; /* of the two float arguments */
-    void *converted[2];                      /* their elements as whole numbers; owned */
+    char names[2][160]; /* of the two float arguments */
+    int64_t shapes[2][DREAMD__RANK_MAX + 1];
+    void *converted[2]; /* their elements as whole numbers; owned */
     size_t tensor_count;
     bool raw;
 } dreamd__common;
@@ -55,7 +56,7 @@ int dreamd__common_init(dreamd__common *common, const dreamd_session *session,
 int dreamd__common_add(dreamd__common *common, const char *name, const Dreamd__V1__Space *space,
                        const float *values, dreamd_error *err);
 void dreamd__common_deinit(dreamd__common *common);
-/* Elements of one row, 0 for a Dict. */
+/* Elements of one row; 0 where they are not one array. */
 size_t dreamd__space_size(const Dreamd__V1__Space *space);
 /* Takes a reply (owned from now on), checks its tensors and makes them readable. */
 int dreamd__session_take_reply(dreamd_session *session, Dreamd__V1__PlanResponse *reply,

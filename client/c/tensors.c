@@ -1,5 +1,6 @@
 /* tensors.c: the caller's arrays into a request, a reply's tensors into the caller's hands. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,20 +38,48 @@ static bool bytes_of(size_t *out, const char *datatype, const int64_t *shape, si
     return datatype_bytes(datatype) > 0;
 }
 
+/* A space of one array: bare, or the only entry of a Dict. All NULL for anything else. */
+typedef struct {
+    const Dreamd__V1__Box *box;
+    const Dreamd__V1__Discrete *discrete;
+    const char *key; /* of the Dict's entry, or NULL */
+} plain_space;
+
+static plain_space plain_of(const Dreamd__V1__Space *space)
+{
+    plain_space plain = {0};
+    if (!space) {
+        return plain;
+    }
+    if (space->kind_case == DREAMD__V1__SPACE__KIND_BOX) {
+        plain.box = space->box;
+    } else if (space->kind_case == DREAMD__V1__SPACE__KIND_DISCRETE) {
+        plain.discrete = space->discrete;
+    } else if (space->kind_case == DREAMD__V1__SPACE__KIND_DICT && space->dict->n_entries == 1) {
+        const Dreamd__V1__DictEntry *entry = space->dict->entries[0];
+        plain.key = entry->key;
+        if (entry->kind_case == DREAMD__V1__DICT_ENTRY__KIND_BOX) {
+            plain.box = entry->box;
+        } else if (entry->kind_case == DREAMD__V1__DICT_ENTRY__KIND_DISCRETE) {
+            plain.discrete = entry->discrete;
+        }
+    }
+    return plain;
+}
+
+static size_t box_size(const Dreamd__V1__Box *box)
+{
+    size_t size = 1;
+    for (size_t i = 0; i < box->n_shape; i++) {
+        size *= (size_t)box->shape[i];
+    }
+    return size;
+}
+
 size_t dreamd__space_size(const Dreamd__V1__Space *space)
 {
-    if (!space || space->kind_case == DREAMD__V1__SPACE__KIND_DICT) {
-        return 0;
-    }
-    if (space->kind_case == DREAMD__V1__SPACE__KIND_DISCRETE) {
-        return 1;
-    }
-    size_t size = 1;
-    for (size_t i = 0; space->kind_case == DREAMD__V1__SPACE__KIND_BOX && i < space->box->n_shape;
-         i++) {
-        size *= (size_t)space->box->shape[i];
-    }
-    return space->kind_case == DREAMD__V1__SPACE__KIND_BOX ? size : 0;
+    plain_space plain = plain_of(space);
+    return plain.discrete ? 1 : plain.box ? box_size(plain.box) : 0;
 }
 
 /* ---- requests ---- */
@@ -138,25 +167,29 @@ int dreamd__common_add(dreamd__common *common, const char *name, const Dreamd__V
     if (!values) {
         return DREAMD_OK;
     }
-    size_t slot = common->converted[0] || common->shapes[0][0] ? 1 : 0;
+    plain_space plain = plain_of(space);
+    size_t slot = common->names[0][0] ? 1 : 0;
     int64_t *shape = common->shapes[slot];
-    dreamd_tensor tensor = {.name = name, .shape = shape, .rank = 1, .bytes = values};
+    dreamd_tensor tensor = {
+        .name = common->names[slot], .shape = shape, .rank = 1, .bytes = values};
+    snprintf(common->names[slot], sizeof common->names[slot], "%s%s%s", name, plain.key ? "." : "",
+             plain.key ? plain.key : "");
     shape[0] = (int64_t)common->row_count;
-    if (space && space->kind_case == DREAMD__V1__SPACE__KIND_DISCRETE) {
+    if (plain.discrete) {
         return add_discrete(common, &tensor, slot, values, err);
     }
-    if (!space || space->kind_case != DREAMD__V1__SPACE__KIND_BOX ||
-        strcmp(space->box->datatype, "FP32") != 0 || space->box->n_shape > DREAMD__RANK_MAX) {
+    if (!plain.box || strcmp(plain.box->datatype, "FP32") != 0 ||
+        plain.box->n_shape > DREAMD__RANK_MAX) {
         return dreamd__fail_field(err, DREAMD_INVALID_ARGUMENT, name,
                                   "the model's %s is not a plain array of floats: give it through "
                                   "options.tensors",
                                   name);
     }
-    for (size_t i = 0; i < space->box->n_shape; i++) {
-        shape[tensor.rank++] = space->box->shape[i];
+    for (size_t i = 0; i < plain.box->n_shape; i++) {
+        shape[tensor.rank++] = plain.box->shape[i];
     }
     tensor.datatype = "FP32";
-    tensor.length = common->row_count * dreamd__space_size(space) * sizeof(float);
+    tensor.length = common->row_count * box_size(plain.box) * sizeof(float);
     return add(common, &tensor, err);
 }
 

@@ -9,6 +9,7 @@
 static int64_t box_shape[] = {2};
 static Dreamd__V1__Box box;
 static Dreamd__V1__Discrete discrete;
+static Dreamd__V1__Dict empty_dict;
 static Dreamd__V1__Space box_space, discrete_space, dict_space;
 static dreamd_session session;
 static dreamd__common common;
@@ -28,7 +29,9 @@ static void init(void)
     box_space.box = &box;
     discrete_space.kind_case = DREAMD__V1__SPACE__KIND_DISCRETE;
     discrete_space.discrete = &discrete;
+    dreamd__v1__dict__init(&empty_dict);
     dict_space.kind_case = DREAMD__V1__SPACE__KIND_DICT;
+    dict_space.dict = &empty_dict;
     session.info.rows = 3;
 }
 
@@ -92,6 +95,28 @@ Test(client_tensors, wrong_arguments_are_refused_before_they_travel)
     cr_assert(eq(int, dreamd__common_init(&common, &session, NULL, &err), DREAMD_OK));
     cr_assert(eq(int, dreamd__common_add(&common, "observation", &dict_space, some, &err),
                  DREAMD_INVALID_ARGUMENT));
+    dreamd__common_deinit(&common);
+}
+
+Test(client_tensors, a_dict_of_one_array_is_that_array_by_its_key)
+{
+    Dreamd__V1__DictEntry entry, *entries = &entry;
+    Dreamd__V1__Dict dict;
+    const float observation[6] = {1, 2, 3, 4, 5, 6};
+    dreamd__v1__dict_entry__init(&entry);
+    dreamd__v1__dict__init(&dict);
+    entry.key = "state";
+    entry.kind_case = DREAMD__V1__DICT_ENTRY__KIND_BOX;
+    entry.box = &box;
+    dict.entries = &entries;
+    dict.n_entries = 1;
+    dict_space.dict = &dict;
+    cr_assert(eq(sz, dreamd__space_size(&dict_space), 2));
+    cr_assert(eq(int, dreamd__common_init(&common, &session, NULL, NULL), DREAMD_OK));
+    cr_assert(
+        eq(int, dreamd__common_add(&common, "observation", &dict_space, observation, NULL), 0));
+    cr_assert(eq(str, common.tensors[0].name, "observation.state"));
+    cr_assert(eq(sz, common.raw_contents[0].len, 24));
     dreamd__common_deinit(&common);
 }
 
