@@ -115,7 +115,8 @@ DR_CHECKED dr_code dr_model_compile(dr_compiled **out, const dr_model *model, dr
                                     int rows_max, const char *const *outputs, int output_count,
                                     dr_error *err);
 
-/* ---- probe: a few steps that a checkpoint carries, with what they gave at export (README.md) ---- */
+/* ---- probe: a few steps with what they gave at export, which a checkpoint carries ---- */
+/* README.md has its layout. */
 
 typedef struct dr_probe dr_probe;
 

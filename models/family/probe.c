@@ -5,8 +5,8 @@
  * each output to look at: making a probe records them, checking one compares.
  *
  *     initial.out.<output>    [rows, ...]
- *     observe.in.<input>      [observes, rows, ...]   observe.out.<output>, encode.out.<output> alike
- *     step.in.<input>         [steps, rows, ...]      step.out.<output> alike
+ *     observe.in.<input>      [observes, rows, ...]   observe.out, encode.out alike
+ *     step.in.<input>         [steps, rows, ...]      step.out alike
  *     read.out.<output>       [rows, ...]             at the last state
  *
  * Inputs are all that the verb has besides state.* and noise.*; outputs may be left out.

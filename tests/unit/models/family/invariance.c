@@ -1,7 +1,7 @@
 /* Goal: a row's results are the same bits alone and in any company.
  * Method: 256 different rows run together, and some of them alone, in fives, and at another place
- * of the batch; every output of every verb is compared as bytes. On random weights, and on the
- * real checkpoint's sizes where it is at hand. */
+ * of the batch; every output of every verb is compared as bytes. On random weights, and on a real
+ * checkpoint where it is at hand. */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <stdio.h>
@@ -9,6 +9,8 @@
 
 #include "models/base/mem.h"
 #include "models/tensor/philox.h"
+#include "tests/support/fixture_model.h"
+#include "tests/support/temp_dir.h"
 #include "tests/support/tiny_model.h"
 
 enum { ROWS = 256 };
@@ -92,6 +94,26 @@ Test(invariance, a_row_alone_equals_the_same_row_among_255_others, .timeout = 12
     for (int verb = 0; verb < DR_VERB_COUNT; verb++)
         check_verb(tiny.model, (dr_verb)verb);
     tiny_model_deinit(&tiny);
+}
+
+Test(invariance, the_same_holds_for_a_real_checkpoint, .timeout = 300)
+{
+    char fixture[256], folder[256];
+    if (!fixture_model_find(fixture, "dreamerv3_torch_pendulum"))
+        return;
+    temp_dir_make(folder);
+    const char *path = temp_dir_path(folder, "imported");
+    fixture_model_import(fixture, path);
+    dr_checkpoint *checkpoint;
+    dr_model *model;
+    dr_error err = {0};
+    cr_assert(eq(int, dr_checkpoint_open(&checkpoint, path, &err), DR_OK), "%s", err.message);
+    cr_assert(eq(int, dr_model_open(&model, checkpoint, &err), DR_OK), "%s", err.message);
+    dr_checkpoint_release(checkpoint);
+    for (int verb = 0; verb < DR_VERB_COUNT; verb++)
+        check_verb(model, (dr_verb)verb);
+    dr_model_release(model);
+    temp_dir_remove(folder);
 }
 
 Test(invariance, outputs_left_out_change_no_bit_of_the_others)

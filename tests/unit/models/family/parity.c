@@ -6,14 +6,13 @@
 #include <criterion/new/assert.h>
 #include <dirent.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "models/base/mem.h"
 #include "models/family/family.h"
 #include "tests/support/approx.h"
+#include "tests/support/fixture_model.h"
 #include "tests/support/temp_dir.h"
 
 #define TOLERANCE 1e-4
@@ -183,26 +182,12 @@ static void init_drive(drive *d)
     dr_model_get_state(d->model, d->verbs[DR_VERB_INITIAL], 0, 1, d->initial);
 }
 
-/* The importer as a user runs it. */
-static void import(const char *fixture, const char *out)
-{
-    const char *python = access(".venv/bin/python", X_OK) == 0 ? ".venv/bin/python" : "python3";
-    char command[1024];
-    snprintf(command, sizeof command,
-             "%s client/python/dreamd-import dreamerv3-torch %s/latest.pt --config %s/config.json "
-             "--out %s >%s.log 2>&1 || { cat %s.log >&2; false; }",
-             python, fixture, fixture, out, out, out);
-    int status = system(command);
-    bool done = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    cr_assert(done, "%s", command);
-}
-
 static int compare_fixture(const char *fixture)
 {
     char folder[256], path[512];
     temp_dir_make(folder);
     const char *out = temp_dir_path(folder, "imported");
-    import(fixture, out);
+    fixture_model_import(fixture, out);
     snprintf(path, sizeof path, "%s/golden.safetensors", fixture);
     dr_model *model = open_model(out);
     dr_safetensors *golden = open_golden(path);
@@ -276,17 +261,12 @@ Test(parity, every_golden_tensor_agrees_with_the_public_implementation, .timeout
 {
     /* What is skipped is counted by tensor: 19 outputs and the embedding. */
     enum { FIXTURE_TENSORS = 20 };
-    const char *fixtures = getenv("DREAMD_FIXTURES");
     char fixture[256];
-    snprintf(fixture, sizeof fixture, "%s/dreamerv3_torch_pendulum", fixtures ? fixtures : "");
     int tensors = compare_goldens(), skipped = 0;
     cr_assert(gt(int, tensors, 0));
-    if (access(fixture, R_OK) == 0)
+    if (fixture_model_find(fixture, "dreamerv3_torch_pendulum"))
         tensors += compare_fixture(fixture);
     else
         skipped = FIXTURE_TENSORS;
-    if (skipped)
-        printf("SKIPPED: dreamerv3_torch_pendulum: DREAMD_FIXTURES is %s\n",
-               fixtures ? fixtures : "not set");
     printf("parity: %d tensors, %d skipped\n", tensors, skipped);
 }

@@ -277,6 +277,16 @@ def make_probe(model, widths, action):
 
 # ---- all together ----
 
+
+def planning(config, has_value):
+    """A search over the horizon for which the model was trained to imagine, scored as its critic was."""
+    settings = {"method": "cem", "horizon": find(config, "imag_horizon", 15), "candidates": 64, "iterations": 3,
+                "elites": 8, "warm_start": True, "terminal_value": has_value}
+    if has_value:
+        settings["discount"] = find(config, "discount", 0.997)
+    return settings
+
+
 def card(name, source, sizes, widths, action, count):
     return f"""# {name}
 
@@ -318,6 +328,7 @@ def convert(path, config_path, out, name, say):
             key: {"type": "Box", "shape": [width], "dtype": "float32", "low": None, "high": None}
             for key, width in widths.items()}},
         "action_space": {"type": "Box", "shape": [action], "dtype": "float32", "low": -1, "high": 1},
+        "planning": planning(config, "value" in sizes),
         "source": source,
     }
     count = sum(int(weight.size) for weight in weights.values())
