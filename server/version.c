@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <uv.h>
 
+#include "models/tensor/kernels.h"
 #include "server/http2.h"
 #include "server/options.h"
 #include "server/version.h"
@@ -20,14 +21,7 @@ const char *dr_version_commit(void)
 
 const char *dr_version_instruction_set(void)
 {
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? "avx2" : "x86-64";
-#elif defined(__aarch64__)
-    return "aarch64";
-#else
-    return "plain";
-#endif
+    return dr_kernels_name();
 }
 
 void dr_options_print_version(FILE *file)

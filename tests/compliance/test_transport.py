@@ -5,6 +5,7 @@ well-behaved client could not misbehave.
 """
 
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -341,6 +342,29 @@ def test_many_calls_at_once_are_all_answered(channel):
     call = channel.unary_unary(CHECK, lambda m: m, lambda m: m)
     pending = [call.future(b"", timeout=60) for _ in range(3000)]
     assert all(future.result() == b"\x08\x01" for future in pending)
+
+
+def test_running_out_of_descriptors_is_survived(start_daemon):
+    daemon = start_daemon()
+    resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (40, 40))
+    crowd = [socket.create_connection((daemon.host, daemon.port)) for _ in range(100)]
+    time.sleep(0.2)
+    assert daemon.process.poll() is None
+    for sock in crowd:
+        sock.close()
+    with daemon.channel() as channel:
+        assert unary(channel, CHECK, timeout=20, wait_for_ready=True) == b"\x08\x01"
+
+
+def test_more_connections_than_allowed_are_closed(start_daemon):
+    daemon = start_daemon("--connections-max", "2")
+    kept = [socket.create_connection((daemon.host, daemon.port), timeout=20) for _ in range(2)]
+    for sock in kept:
+        assert sock.recv(9)[3] == 4  # its SETTINGS
+    with socket.create_connection((daemon.host, daemon.port), timeout=20) as refused:
+        assert refused.recv(9) == b""
+    for sock in kept:
+        sock.close()
 
 
 # ---- starting and leaving ----

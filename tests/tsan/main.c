@@ -11,10 +11,14 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 extern struct criterion_test *__start_cr_tst[], *__stop_cr_tst[];
+/* TestSuite(), where a binary has any. */
+extern struct criterion_suite *__start_cr_sts[] __attribute__((weak));
+extern struct criterion_suite *__stop_cr_sts[] __attribute__((weak));
 
 enum { EXIT_FAILED = 99 };
 static atomic_int failed;
@@ -74,6 +78,17 @@ void cri_assert_node_send(const char *file, size_t line, struct cri_assert_node 
     }
 }
 
+/* What TestSuite() said for every test of the suite, or NULL. */
+static const struct criterion_test_extra_data *find_suite(const char *name)
+{
+    for (struct criterion_suite **at = __start_cr_sts; at < __stop_cr_sts; at++) {
+        if (*at && (*at)->data && strcmp((*at)->name, name) == 0) {
+            return (*at)->data;
+        }
+    }
+    return NULL;
+}
+
 static int passes(struct criterion_test *test, void *with, size_t index)
 {
     fflush(NULL);
@@ -81,6 +96,10 @@ static int passes(struct criterion_test *test, void *with, size_t index)
     if (child == 0) {
         struct criterion_test_extra_data *data = test->data;
         alarm(data->timeout > 0 ? (unsigned)data->timeout * 10 + 10 : 300);
+        const struct criterion_test_extra_data *suite = find_suite(test->category);
+        if (suite && suite->init) {
+            suite->init();
+        }
         if (data->init) {
             data->init();
         }
@@ -88,6 +107,9 @@ static int passes(struct criterion_test *test, void *with, size_t index)
         test->test();
         if (data->fini) {
             data->fini();
+        }
+        if (suite && suite->fini) {
+            suite->fini();
         }
         exit(failed ? EXIT_FAILED : 0);
     }
