@@ -107,7 +107,7 @@ class Simulation(simulation_pb2_grpc.SimulationServicer):
         self.log.append(request)
         self.check(context)
         session = self.find(request, context)
-        if request.step_id != session.committed_step_id + 1:
+        if request.HasField("step_id") and request.step_id != session.committed_step_id + 1:
             context.abort(grpc.StatusCode.ABORTED, "step id gap")
         session.committed_step_id += 1
         return session
