@@ -71,7 +71,7 @@ class Simulation(simulation_pb2_grpc.SimulationServicer):
         if request.model != "pendulum":
             context.abort(grpc.StatusCode.NOT_FOUND, f'model "{request.model}" is not known: pendulum')
         session = simulation_pb2.Session(
-            session_id=f"s{len(self.sessions)}", model="pendulum@1", checkpoint=CHECKPOINT, rows=request.rows,
+            session_id=f"s{len(self.sessions)}", model="pendulum@1", checkpoint=CHECKPOINT, rows=request.rows or 1,
             seed=request.seed, label=request.label, status=simulation_pb2.SESSION_STATUS_READY, time_left_ms=1000,
         )
         box = tensor_pb2.Box(datatype="FP32", shape=[3], low=[-1, -1, -8], high=[1, 1, float("inf")])
