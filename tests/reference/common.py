@@ -8,6 +8,8 @@ A program describes one dialect as a class and gives it to run(). The class has
     encode(seen, noise)             {"embedding": [rows, E], ...}
     observe(state, action, embedding, first, noise)    state, outputs
     step(state, action, noise)      state, outputs
+    start_inputs(random), start(given, noise)    of a dialect whose steps do not go on from the observes, but from a
+                                    start of their own: tables by name, state
     heads(state, noise, full)       outputs; what is large (decoded images, 255 logits) only if `full`: when read
                                     at the mode
 
@@ -95,7 +97,7 @@ class Weights:
 
     def kernel(self, name, shape, inputs=None):
         """`inputs`: how many numbers one output sums, if not all dimensions but the last."""
-        return self.get(name, shape, std=1.2 / math.sqrt(inputs or math.prod(shape[:-1])))
+        return self.get(name, shape, std=1.7 / math.sqrt(inputs or math.prod(shape[:-1])))
 
     def bias(self, name, shape, mean=0.0):
         return self.get(name, shape, mean=mean, std=0.3)
@@ -196,23 +198,43 @@ def action(random, config):
     return random.uniform(-limit, limit, width).astype(np.float32)
 
 
+def observe_count(config):
+    """Fewer where images are large."""
+    return config.get("observes", OBSERVES)
+
+
+def step_count(config):
+    return config.get("steps", STEPS)
+
+
 def inputs(config, seed):
     random = np.random.default_rng(seed)
     table = lambda steps, one: np.stack([np.stack([one() for _ in range(ROWS)]) for _ in range(steps)])
-    given = {"observe.in.action": table(OBSERVES, lambda: action(random, config)),
-             "step.in.action": table(STEPS, lambda: action(random, config))}
+    observes = observe_count(config)
+    given = {"observe.in.action": table(observes, lambda: action(random, config)),
+             "step.in.action": table(step_count(config), lambda: action(random, config))}
     for key, space in config["observations"].items():
-        given[f"observe.in.observation.{key}"] = table(OBSERVES, lambda: observation(random, space))
+        given[f"observe.in.observation.{key}"] = table(observes, lambda: observation(random, space))
     return given
+
+
+def start_inputs(build, config, seed):
+    """VERB start, if the dialect has it."""
+    if not hasattr(build, "start_inputs"):
+        return {}
+    named = build.start_inputs(config, np.random.default_rng([*seed, 1]))
+    return {f"start.in.{name}": values.astype(np.float32) for name, values in named.items()}
 
 
 def noises(model, seed):
     """Of the sampled loop, in which row 1 is reset before its third observe."""
     random = np.random.default_rng(seed)
-    is_first = np.zeros((OBSERVES, ROWS), np.float32)
+    observes = observe_count(model.config)
+    is_first = np.zeros((observes, ROWS), np.float32)
     is_first[0] = is_first[2, 1] = 1
     given = {"sampled.observe.in.is_first": is_first}
-    for verb, leading in (("encode", [OBSERVES]), ("observe", [OBSERVES]), ("step", [STEPS]), ("read", [])):
+    leadings = {"start": [], "encode": [observes], "observe": [observes], "step": [step_count(model.config)], "read": []}
+    for verb, leading in leadings.items():
         for site, (kind, width) in model.sites(verb).items():
             shape = [*leading, ROWS, width]
             values = random.normal(size=shape) if kind == "normal" else random.uniform(1e-3, 1 - 1e-3, shape)
@@ -242,7 +264,7 @@ def walk(model, given, sampled):
 
     state = model.initial()
     note("initial", states(state, 1.0))
-    for t in range(OBSERVES):
+    for t in range(observe_count(model.config)):
         noise = noise_of("observe", t) | noise_of("encode", t)
         seen = {key: torch.from_numpy(given[f"observe.in.observation.{key}"][t].astype(np.float64))
                 for key in model.config["observations"]}
@@ -254,12 +276,17 @@ def walk(model, given, sampled):
         if not sampled or model.sites("encode"):
             note("encode", encoded)
         note("observe", states(state, 0.0) | outputs | model.heads(state, noise, full=False))
-    for t in range(STEPS):
+    if hasattr(model, "start"):
+        tables = {name.removeprefix("start.in."): torch.from_numpy(values).double()
+                  for name, values in given.items() if name.startswith("start.in.")}
+        state = model.start(tables, noise_of("start"))
+        note("start", states(state, 1.0))
+    for t in range(step_count(model.config)):
         noise = noise_of("step", t)
         state, outputs = model.step(state, torch.from_numpy(given["step.in.action"][t]).double(), noise)
         note("step", states(state, 0.0) | outputs | model.heads(state, noise, full=False))
     note("read", model.heads(state, noise_of("read"), full=not sampled))
-    once = (f"{prefix}initial.", f"{prefix}read.")
+    once = (f"{prefix}initial.", f"{prefix}start.", f"{prefix}read.")
     return {name: (values[0] if name.startswith(once) else np.stack(values)).astype(np.float32)
             for name, values in series.items()}
 
@@ -294,7 +321,7 @@ def make(build, config, path, seed):
     weights = Weights(seed)
 
     def at_mode(trial):
-        margins, given = Margins(), inputs(config, [seed, 1, trial])
+        margins, given = Margins(), inputs(config, [seed, 1, trial]) | start_inputs(build, config, [seed, 1, trial])
         return margins, (given, compute(build, config, weights, given, False, margins))
 
     first, margins, (given, outputs) = best(range(TRIES), at_mode)
@@ -339,18 +366,18 @@ def check(build, config, path):
     return worst, len(wanted), metadata
 
 
-def run(build, family, dialect, variants):
+def run(build, folder, variants):
     """The program: make every golden of a dialect, or check those that are there."""
     parser = argparse.ArgumentParser(description=sys.modules[build.__module__].__doc__.split("\n")[0])
     parser.add_argument("--check", action="store_true", help="compute again and compare with the committed files")
     options = parser.parse_args()
     torch.set_num_threads(1)
     for seed, (name, config) in enumerate(variants.items(), 1):
-        path = GOLDEN / family / dialect / f"{name}.safetensors"
+        path = GOLDEN / folder / f"{name}.safetensors"
         if not options.check:
             make(build, config, path, seed)
         worst, count, metadata = check(build, config, path)
         size = path.stat().st_size
-        print(f"{family}/{dialect}/{name}: {count} outputs, {size} bytes, differs by {worst:.1e}, {metadata['margins']}")
+        print(f"{folder}/{name}: {count} outputs, {size} bytes, differs by {worst:.1e}, {metadata['margins']}")
         if size > BYTES_MAX:
             sys.exit(f"{path}: {size} bytes, at most {BYTES_MAX}")

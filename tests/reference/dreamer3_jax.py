@@ -244,4 +244,4 @@ VARIANTS = {
 }
 
 if __name__ == "__main__":
-    common.run(Dreamer3Jax, "rssm", "dreamer3_jax", VARIANTS)
+    common.run(Dreamer3Jax, "rssm/dreamer3_jax", VARIANTS)
