@@ -11,12 +11,14 @@ further, every latent at its mode. The file has the layout of a checkpoint's pro
 import json
 import math
 import pathlib
-import struct
 import sys
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "reference"))
+import common
 
 ROWS, OBSERVES, STEPS, TRIES = 2, 12, 9, 24
 BYTES_MAX = 300_000
@@ -24,27 +26,8 @@ BYTES_MAX = 300_000
 
 def load(folder):
     manifest = json.loads((folder / "manifest.json").read_text())
-    data = (folder / "weights.safetensors").read_bytes()
-    (length,) = struct.unpack("<Q", data[:8])
-    weights = {}
-    for name, entry in json.loads(data[8:8 + length]).items():
-        if name != "__metadata__":
-            first, limit = (8 + length + offset for offset in entry["data_offsets"])
-            values = np.frombuffer(data[first:limit], "<f4").reshape(entry["shape"])
-            weights[name] = torch.from_numpy(values.copy())
-    return manifest, weights
-
-
-def save(path, tensors):
-    header, blobs, offset = {}, [], 0
-    for name in sorted(tensors):
-        blob = np.ascontiguousarray(tensors[name], "<f4").tobytes()
-        header[name] = {"dtype": "F32", "shape": list(tensors[name].shape), "data_offsets": [offset, offset + len(blob)]}
-        blobs.append(blob)
-        offset += len(blob)
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-(len(text) + 8) % 64)
-    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(blobs))
+    weights, _ = common.load(folder / "weights.safetensors")
+    return manifest, {name: torch.from_numpy(values) for name, values in weights.items()}
 
 
 class World:
@@ -199,7 +182,7 @@ def main():
     world = World(*load(folder))
     with torch.no_grad():
         margin, tensors = max((walk(world, seed) for seed in range(TRIES)), key=lambda pair: pair[0])
-    save(out, tensors)
+    common.save(out, tensors)
     size = out.stat().st_size
     print(f"{out}: {len(tensors)} tensors, {size} bytes, closest two logits {margin:.2e}, torch {torch.__version__}")
     if size > BYTES_MAX:
