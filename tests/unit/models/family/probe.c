@@ -10,7 +10,7 @@
 #include "models/base/mem.h"
 #include "tests/support/tiny_model.h"
 
-/* One change to a sound probe: the tensor `name` gets value, dtype, steps, another name, or goes. */
+/* One change to a sound probe: the tensor `name` gets value, dtype, steps, a new name, or goes. */
 typedef struct {
     char name[40];
     enum { VALUE, DTYPE, STEPS, RENAME, DROP, SURPLUS } kind;
