@@ -102,8 +102,50 @@ const char *dr_graph_param_name(const dr_graph *graph, int index, int *rank, int
 
 /* y = x W^T + b.  x [in], W [out, in], b [out] or DR_NODE_NONE → [out] */
 dr_node dr_linear(dr_graph *g, dr_node x, dr_node weight, dr_node bias);
+/* Each group of inputs feeds its own group of outputs.
+ * x [groups * in], W [groups, out, in] (a param), b [groups * out] or NONE → [groups * out] */
+dr_node dr_block_linear(dr_graph *g, dr_node x, dr_node weight, dr_node bias);
 /* Over the last dimension: (x - mean) / sqrt(var + eps) * weight + bias, biased variance. */
 dr_node dr_layer_norm(dr_graph *g, dr_node x, dr_node weight, dr_node bias, float eps);
+/* Over the last dimension: x / sqrt(mean of x^2 + eps) * weight. */
+dr_node dr_rms_norm(dr_graph *g, dr_node x, dr_node weight, float eps);
+
+/* Pictures are [height, width, channels]. EVERY convolution's weight is a param
+ * [out, kernel height, kernel width, in]; the bias is [out] or DR_NODE_NONE. From
+ *   torch Conv2d          [out, in, kh, kw]  permute (0, 2, 3, 1)
+ *   torch ConvTranspose2d [in, out, kh, kw]  permute (1, 2, 3, 0)
+ *   TF, JAX conv          [kh, kw, in, out]  permute (3, 0, 1, 2)
+ *   TF conv2d_transpose   [kh, kw, out, in]  permute (2, 0, 1, 3)
+ * Flattening a torch picture gives channels first: dr_transpose before or after. */
+typedef struct {
+    int top, left, bottom, right; /* pixels, each >= 0 */
+} dr_padding;
+static inline dr_padding dr_padding_all(int pixels) /* 0: TF's VALID */
+{
+    return (dr_padding){pixels, pixels, pixels, pixels};
+}
+/* TF's SAME for a square kernel: ceil(size / stride) comes out; an odd rest lies bottom, right. */
+dr_padding dr_padding_same(int height, int width, int kernel, int stride);
+/* What conv_transpose2d crops in TF's SAME: size * stride comes out. Kernel >= stride.
+ * torch's padding p and output_padding q are {p, p, p - q, p - q}. */
+dr_padding dr_padding_same_transpose(int kernel, int stride);
+
+/* y[i, j, o] = b[o] + sum over u, v, c of x[i stride + u - top, j stride + v - left, c]
+ *                                        W[o, u, v, c];  height (H + top + bottom - kh) / stride + 1,
+ * rounded down, and so the width. Zeros stand around x. */
+dr_node dr_conv2d(dr_graph *g, dr_node x, dr_node weight, dr_node bias, int stride,
+                  dr_padding padding);
+/* y[i stride + u - top, j stride + v - left, o] += x[i, j, c] W[o, u, v, c], and b[o] everywhere;
+ * height (H - 1) stride + kh - top - bottom, and so the width. */
+dr_node dr_conv_transpose2d(dr_graph *g, dr_node x, dr_node weight, dr_node bias, int stride,
+                            dr_padding crop);
+/* The largest of each 2 x 2 pixels, the gradient to the first of equals; height and width even. */
+dr_node dr_max_pool2d(dr_graph *g, dr_node x);
+/* Each pixel becomes 2 x 2 of it. */
+dr_node dr_upsample2d(dr_graph *g, dr_node x);
+/* Dimension i of the result is dimension order[i] of x, as numpy has it; order [rank of x].
+ * {2, 0, 1}: [H, W, C] → [C, H, W]; {1, 2, 0} goes back. */
+dr_node dr_transpose(dr_graph *g, dr_node x, const int *order);
 
 dr_node dr_tanh(dr_graph *g, dr_node x);
 dr_node dr_sigmoid(dr_graph *g, dr_node x);
@@ -112,12 +154,28 @@ dr_node dr_softplus(dr_graph *g, dr_node x);
 dr_node dr_exp(dr_graph *g, dr_node x);
 dr_node dr_symlog(dr_graph *g, dr_node x); /* sign(x) log(1 + |x|) */
 dr_node dr_symexp(dr_graph *g, dr_node x); /* sign(x) (exp|x| - 1) */
+dr_node dr_relu(dr_graph *g, dr_node x);
+dr_node dr_elu(dr_graph *g, dr_node x);  /* x where x > 0, else exp(x) - 1 */
+dr_node dr_mish(dr_graph *g, dr_node x); /* x tanh(softplus(x)) */
+dr_node dr_abs(dr_graph *g, dr_node x);
+dr_node dr_log(dr_graph *g, dr_node x);
+dr_node dr_sqrt(dr_graph *g, dr_node x);
+dr_node dr_floor(dr_graph *g, dr_node x); /* no gradient */
 dr_node dr_clamp(dr_graph *g, dr_node x, float low, float high);
+/* 1 where x > value, else 0; no gradient. */
+dr_node dr_greater_const(dr_graph *g, dr_node x, float value);
 
 /* Equal shapes and repeats; y may have one row a run (a param): it then serves every row. */
 dr_node dr_add(dr_graph *g, dr_node x, dr_node y);
 dr_node dr_sub(dr_graph *g, dr_node x, dr_node y);
 dr_node dr_mul(dr_graph *g, dr_node x, dr_node y);
+dr_node dr_div(dr_graph *g, dr_node x, dr_node y);
+dr_node dr_min(dr_graph *g, dr_node x, dr_node y); /* the gradient to x where they are equal */
+dr_node dr_max(dr_graph *g, dr_node x, dr_node y);
+/* Every number of the row times that row's factor []: temperatures, masks. */
+dr_node dr_mul_row(dr_graph *g, dr_node x, dr_node factor);
+/* Over the last dimension, which goes: [a, n] → [a], [n] → []. */
+dr_node dr_sum_last(dr_graph *g, dr_node x);
 /* scale * x + offset with constants. */
 dr_node dr_affine(dr_graph *g, dr_node x, float scale, float offset);
 
@@ -140,6 +198,15 @@ dr_node dr_stop_gradient(dr_graph *g, dr_node x);
  * parts [3 n] = reset | candidate | update, state [n] →
  *   r = sigmoid(reset), c = tanh(r candidate), u = sigmoid(update - 1), u c + (1 - u) state */
 dr_node dr_gru_gates(dr_graph *g, dr_node parts, dr_node state);
+/* (Where the parts are split group by group, as in a block-diagonal GRU, first
+ * reshape to [groups, 3, n / groups], transpose {1, 0, 2}, reshape to [3 n].) */
+/* TF's BasicLSTMCell. parts [4 n] = i | j | f | o, c [n] → [2 n] = c' | h' with
+ *   c' = c sigmoid(f + forget_bias) + sigmoid(i) tanh(j),  h' = tanh(c') sigmoid(o) */
+dr_node dr_lstm_gates(dr_graph *g, dr_node parts, dr_node c, float forget_bias);
+
+/* Over the last dimension. Its logarithm is dr_unimix_log_softmax with mix 0; SimNorm is
+ * reshape to [n / 8, 8], softmax, reshape to [n]. */
+dr_node dr_softmax(dr_graph *g, dr_node x);
 
 /* The last dimension is the classes: logits → log((1 - mix) softmax + mix / classes). */
 dr_node dr_unimix_log_softmax(dr_graph *g, dr_node logits, float mix);
@@ -147,20 +214,31 @@ dr_node dr_unimix_log_softmax(dr_graph *g, dr_node logits, float mix);
  * negative uniform takes the mode (the first of equals). Gradient: straight-through, that
  * of the probabilities (Bengio et al. 2013). */
 dr_node dr_sample_onehot(dr_graph *g, dr_node log_probs, dr_node uniform);
+/* mean, std, uniform of one shape → a sample of the normal distribution cut to -1 .. 1, by inverse
+ * CDF; a negative uniform gives the mode: the mean clamped. Gradients to mean and std. */
+dr_node dr_truncated_normal(dr_graph *g, dr_node mean, dr_node std, dr_node uniform);
 
 /* logits [bins] → sum_i softmax_i * bin_i with bins evenly spaced over low .. high → [] */
 dr_node dr_bins_mean(dr_graph *g, dr_node logits, float low, float high);
+/* The same with an odd number of bins symexp(low .. -low), low < 0: exponentially spaced, 0 in the
+ * middle. Mirrored bins are added in pairs, so that a symmetric distribution gives 0 exactly. The
+ * result is the number itself: no symexp afterwards. JAX DreamerV3: low -20, 255 bins. */
+dr_node dr_bins_mean_symexp(dr_graph *g, dr_node logits, float low);
 
 /* ---- losses: one number a row ---- */
 
 /* -log p of the two-hot encoding of target [] under softmax(logits [bins]), bins low .. high. */
 dr_node dr_twohot_loss(dr_graph *g, dr_node logits, dr_node target, float low, float high);
+/* The same for the bins of dr_bins_mean_symexp; the target is the number itself. */
+dr_node dr_twohot_loss_symexp(dr_graph *g, dr_node logits, dr_node target, float low);
 /* -log p of target [], in 0..1, under sigmoid(logit []). */
 dr_node dr_bernoulli_loss(dr_graph *g, dr_node logit, dr_node target);
 /* Sum over the row of (x - y)^2. */
 dr_node dr_squared_error(dr_graph *g, dr_node x, dr_node y);
 /* KL(p || q) of categoricals given as log-probabilities [groups, classes], summed over groups. */
 dr_node dr_categorical_kl(dr_graph *g, dr_node log_p, dr_node log_q);
+/* KL(p || q) of normal distributions with independent dimensions, summed over the row. */
+dr_node dr_normal_kl(dr_graph *g, dr_node mean_p, dr_node std_p, dr_node mean_q, dr_node std_q);
 /* max(x, low), with no gradient where low wins: free nats. */
 dr_node dr_max_const(dr_graph *g, dr_node x, float low);
 /* Mean over all rows and elements, one number a RUN (0 where there are no rows): the only
