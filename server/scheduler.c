@@ -399,15 +399,18 @@ static dr_lane *pick_lane(dr_scheduler *s)
 dr_take dr_scheduler_take(dr_scheduler *s, dr_batch *batch, bool wait)
 {
     pthread_mutex_lock(&s->lock);
-    uint64_t wakes = s->wakes;
     dr_lane *lane = pick_lane(s);
-    while (!lane && wait && !s->stopped && wakes == s->wakes) {
+    while (!lane && wait && !s->stopped && batch->wakes == s->wakes) {
         s->idle++;
         pthread_cond_wait(&s->work_came, &s->lock);
         s->idle--;
         lane = pick_lane(s);
     }
-    dr_take taken = s->stopped ? DR_TAKE_STOPPED : lane ? DR_TAKE_BATCH : DR_TAKE_NOTHING;
+    bool is_woken = batch->wakes != s->wakes;
+    batch->wakes = s->wakes;
+    dr_take taken = s->stopped          ? DR_TAKE_STOPPED
+                    : lane && !is_woken ? DR_TAKE_BATCH
+                                        : DR_TAKE_NOTHING;
     if (taken == DR_TAKE_BATCH) {
         batch->key = lane->key;
         batch->is_long = lane->is_long;

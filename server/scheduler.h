@@ -76,6 +76,7 @@ typedef struct {
     bool is_long;
     uint32_t slice_count, rows;
     uint64_t taken_ns;
+    uint64_t wakes;        /* dr_scheduler_wake() calls answered */
     dr_work_slice *slices; /* [DR_BATCH_SLICES_MAX] */
 } dr_batch;
 
@@ -101,13 +102,13 @@ void dr_scheduler_cancel(dr_scheduler *scheduler, dr_work *work);
 DR_CHECKED dr_code dr_batch_init(dr_batch *batch, dr_error *err);
 void dr_batch_deinit(dr_batch *batch);
 typedef enum { DR_TAKE_BATCH, DR_TAKE_NOTHING, DR_TAKE_STOPPED } dr_take;
-/* Fills the batch; NOTHING: there is none, and `wait` was false or dr_scheduler_wake() was called.
- * [compute] */
+/* Fills the batch. NOTHING: dr_scheduler_wake() was called since this batch was last told, or
+ * there is no work and `wait` is false. [compute] */
 dr_take dr_scheduler_take(dr_scheduler *scheduler, dr_batch *batch, bool wait);
 /* Gives the batch back, with the errors of its slices. [compute] */
 void dr_scheduler_finish(dr_scheduler *scheduler, dr_batch *batch);
 
-/* Lets every waiting dr_scheduler_take() return NOTHING once. [any] */
+/* Lets dr_scheduler_take() return NOTHING once for every batch. [any] */
 void dr_scheduler_wake(dr_scheduler *scheduler);
 /* From now on take returns STOPPED. [any] */
 void dr_scheduler_stop(dr_scheduler *scheduler);

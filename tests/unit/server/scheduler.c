@@ -1,0 +1,288 @@
+/* The order in which rows are taken is written as a string: "a2 b1 | a1" is a batch of two rows of
+ * work a and one of b, and then a batch with one row of a. */
+#include "server/scheduler.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "server/limits.h"
+
+typedef struct {
+    dr_work work;
+    char name;
+    int done;
+} named_work;
+
+typedef struct {
+    dr_scheduler *scheduler;
+    dr_batch batch;
+    char text[512];
+} fixture;
+
+static const char MODEL_A, MODEL_B;
+
+static void on_done(dr_work *work)
+{
+    ((named_work *)work)->done++;
+}
+
+static named_work make(char name, dr_work_owner *owner, uint32_t rows)
+{
+    return (named_work){.name = name,
+                        .work = {.key = {.model = &MODEL_A},
+                                 .owner = owner,
+                                 .rows = rows,
+                                 .batch_rows = 4,
+                                 .on_done = on_done}};
+}
+
+static void set_up(fixture *f)
+{
+    dr_error err;
+    dr_scheduler_options options = {
+        .works_max = 8, .rows_max = 100, .owner_works_max = 3, .long_max = 1};
+    cr_assert(eq(int, dr_scheduler_create(&f->scheduler, &options, &err), DR_OK));
+    cr_assert(eq(int, dr_batch_init(&f->batch, &err), DR_OK));
+    f->text[0] = '\0';
+}
+
+static void tear_down(fixture *f)
+{
+    dr_batch_deinit(&f->batch);
+    dr_scheduler_destroy(f->scheduler);
+}
+
+static void submit(fixture *f, named_work *w)
+{
+    dr_error err;
+    cr_assert(eq(int, dr_scheduler_submit(f->scheduler, &w->work, &err), DR_OK));
+}
+
+static void write_batch(fixture *f, const dr_batch *batch)
+{
+    size_t length = strlen(f->text);
+    length += (size_t)snprintf(f->text + length, sizeof f->text - length, "%s", length ? " |" : "");
+    for (uint32_t i = 0; i < batch->slice_count; i++) {
+        length +=
+            (size_t)snprintf(f->text + length, sizeof f->text - length, "%s%c%u", length ? " " : "",
+                             ((named_work *)batch->slices[i].work)->name, batch->slices[i].rows);
+    }
+}
+
+/* Takes and finishes batches until nothing waits. */
+static const char *run_all(fixture *f)
+{
+    while (dr_scheduler_take(f->scheduler, &f->batch, false) == DR_TAKE_BATCH) {
+        write_batch(f, &f->batch);
+        dr_scheduler_finish(f->scheduler, &f->batch);
+    }
+    return f->text;
+}
+
+Test(scheduler, rows_of_several_owners_share_one_batch)
+{
+    fixture f;
+    set_up(&f);
+    dr_work_owner one = {0}, two = {0};
+    named_work a = make('a', &one, 1), b = make('b', &two, 2);
+    submit(&f, &a);
+    submit(&f, &b);
+    cr_expect(eq(str, (char *)run_all(&f), "a1 b2"));
+    cr_expect(eq(int, a.done, 1));
+    cr_expect(eq(int, b.done, 1));
+    cr_expect(eq(u32, one.queued, 0));
+    tear_down(&f);
+}
+
+Test(scheduler, a_long_work_is_cut_and_leaves_others_their_share)
+{
+    fixture f;
+    set_up(&f);
+    dr_work_owner one = {0}, two = {0};
+    named_work a = make('a', &one, 10), b = make('b', &two, 1), c = make('c', &two, 3);
+    submit(&f, &a);
+    submit(&f, &b);
+    submit(&f, &c);
+    /* b takes 1 of its 2, a what is left; c stood behind b and gets its half in the next. */
+    cr_expect(eq(str, (char *)run_all(&f), "a3 b1 | a2 c2 | a3 c1 | a2"));
+    tear_down(&f);
+}
+
+Test(scheduler, an_owner_gains_nothing_by_many_works)
+{
+    fixture f;
+    set_up(&f);
+    dr_work_owner greedy = {0}, modest = {0};
+    named_work a = make('a', &greedy, 4), b = make('b', &greedy, 4), c = make('c', &greedy, 4);
+    named_work d = make('d', &modest, 4);
+    submit(&f, &a);
+    submit(&f, &b);
+    submit(&f, &c);
+    submit(&f, &d);
+    cr_expect(eq(str, (char *)run_all(&f), "a2 d2 | a2 d2 | b4 | c4"));
+    tear_down(&f);
+}
+
+Test(scheduler, works_of_one_owner_fill_a_batch_where_nobody_else_waits)
+{
+    fixture f;
+    set_up(&f);
+    dr_work_owner one = {0};
+    named_work a = make('a', &one, 1), b = make('b', &one, 1), c = make('c', &one, 1);
+    submit(&f, &a);
+    submit(&f, &b);
+    submit(&f, &c);
+    cr_expect(eq(str, (char *)run_all(&f), "a1 b1 c1"));
+    tear_down(&f);
+}
+
+Test(scheduler, different_operations_take_turns_and_never_mix)
+{
+    fixture f;
+    set_up(&f);
+    dr_work_owner one = {0}, two = {0}, three = {0};
+    named_work a = make('a', &one, 8), b = make('b', &two, 8), c = make('c', &three, 4);
+    b.work.key.model = &MODEL_B;
+    c.work.key.outputs = 1;
+    submit(&f, &a);
+    submit(&f, &b);
+    submit(&f, &c);
+    cr_expect(eq(str, (char *)run_all(&f), "a4 | b4 | c4 | a4 | b4"));
+    tear_down(&f);
+}
+
+Test(scheduler, plans_leave_a_thread_to_the_others)
+{
+    fixture f;
+    set_up(&f);
+    dr_error err;
+    dr_batch second;
+    dr_work_owner one = {0}, two = {0};
+    named_work a = make('a', &one, 2), b = make('b', &two, 1);
+    a.work.is_long = true;
+    a.work.batch_rows = 1;
+    a.work.key.verb = 9;
+    submit(&f, &a);
+    submit(&f, &b);
+    cr_assert(eq(int, dr_batch_init(&second, &err), DR_OK));
+    cr_assert(eq(int, dr_scheduler_take(f.scheduler, &f.batch, false), DR_TAKE_BATCH));
+    write_batch(&f, &f.batch);
+    cr_assert(eq(int, dr_scheduler_take(f.scheduler, &second, false), DR_TAKE_BATCH));
+    write_batch(&f, &second);
+    dr_scheduler_finish(f.scheduler, &second);
+    /* The plan's second row waits, although this thread has nothing to do. */
+    cr_expect(eq(int, dr_scheduler_take(f.scheduler, &second, false), DR_TAKE_NOTHING));
+    dr_scheduler_finish(f.scheduler, &f.batch);
+    cr_expect(eq(str, (char *)run_all(&f), "a1 | b1 | a1"));
+    dr_batch_deinit(&second);
+    tear_down(&f);
+}
+
+Test(scheduler, a_cancelled_work_ends_once_and_its_successor_goes_on)
+{
+    fixture f;
+    set_up(&f);
+    dr_work_owner one = {0};
+    named_work a = make('a', &one, 2), b = make('b', &one, 2), c = make('c', &one, 1);
+    submit(&f, &a);
+    submit(&f, &b);
+    submit(&f, &c);
+    dr_scheduler_cancel(f.scheduler, &a.work);
+    dr_scheduler_cancel(f.scheduler, &b.work);
+    cr_expect(eq(int, a.done, 1));
+    cr_expect(eq(int, a.work.error.code, DR_CANCELLED));
+    cr_expect(eq(str, (char *)run_all(&f), "c1"));
+    cr_expect(eq(int, b.done, 1));
+    cr_expect(eq(int, c.done, 1));
+    cr_expect(eq(int, c.work.error.code, DR_OK));
+    tear_down(&f);
+}
+
+Test(scheduler, cancelling_a_work_that_runs_waits_for_its_rows_and_drops_the_others)
+{
+    fixture f;
+    set_up(&f);
+    dr_work_owner one = {0};
+    named_work a = make('a', &one, 10);
+    submit(&f, &a);
+    cr_assert(eq(int, dr_scheduler_take(f.scheduler, &f.batch, false), DR_TAKE_BATCH));
+    dr_scheduler_cancel(f.scheduler, &a.work);
+    cr_expect(eq(int, a.done, 0));
+    cr_expect(atomic_load(&a.work.stop));
+    dr_scheduler_finish(f.scheduler, &f.batch);
+    cr_expect(eq(int, a.done, 1));
+    cr_expect(eq(str, (char *)run_all(&f), ""));
+    dr_scheduler_cancel(f.scheduler, &a.work);
+    cr_expect(eq(int, a.done, 1));
+    tear_down(&f);
+}
+
+Test(scheduler, a_failed_slice_ends_its_work_alone)
+{
+    fixture f;
+    set_up(&f);
+    dr_work_owner one = {0}, two = {0};
+    named_work a = make('a', &one, 6), b = make('b', &two, 2);
+    submit(&f, &a);
+    submit(&f, &b);
+    cr_assert(eq(int, dr_scheduler_take(f.scheduler, &f.batch, false), DR_TAKE_BATCH));
+    dr_fail(&f.batch.slices[0].error, DR_INTERNAL, "broken");
+    dr_scheduler_finish(f.scheduler, &f.batch);
+    cr_expect(eq(int, a.done, 1));
+    cr_expect(eq(int, a.work.error.code, DR_INTERNAL));
+    cr_expect(eq(int, b.done, 1));
+    cr_expect(eq(int, b.work.error.code, DR_OK));
+    cr_expect(eq(str, (char *)run_all(&f), ""));
+    tear_down(&f);
+}
+
+Test(scheduler, full_queues_say_when_to_try_again)
+{
+    fixture f;
+    set_up(&f);
+    dr_error err;
+    dr_work_owner one = {0}, two = {0};
+    named_work works[5];
+    for (int i = 0; i < 3; i++) {
+        works[i] = make('a', &one, 20);
+        submit(&f, &works[i]);
+    }
+    works[3] = make('d', &one, 1);
+    cr_expect(
+        eq(int, dr_scheduler_submit(f.scheduler, &works[3].work, &err), DR_RESOURCE_EXHAUSTED));
+    cr_expect(eq(str, err.message, "3 requests of this session wait already, the most allowed"));
+    cr_expect(gt(u32, err.retry_after_ms, 0));
+    works[4] = make('e', &two, 41);
+    cr_expect(
+        eq(int, dr_scheduler_submit(f.scheduler, &works[4].work, &err), DR_RESOURCE_EXHAUSTED));
+    cr_expect(eq(str, err.message, "60 rows wait already; 41 more would pass 100"));
+    for (int i = 0; i < 3; i++) {
+        dr_scheduler_cancel(f.scheduler, &works[i].work);
+    }
+    tear_down(&f);
+}
+
+Test(scheduler, more_owners_than_rows_in_a_batch_are_served_in_turn)
+{
+    fixture f;
+    set_up(&f);
+    dr_work_owner owners[6] = {0};
+    named_work works[6];
+    for (int i = 0; i < 6; i++) {
+        works[i] = make((char)('a' + i), &owners[i], 2);
+        submit(&f, &works[i]);
+    }
+    cr_expect(eq(str, (char *)run_all(&f), "a1 b1 c1 d1 | e1 f1 a1 b1 | c1 d1 e1 f1"));
+    tear_down(&f);
+}
+
+Test(scheduler, a_stopped_one_gives_no_batch)
+{
+    fixture f;
+    set_up(&f);
+    dr_scheduler_stop(f.scheduler);
+    cr_expect(eq(int, dr_scheduler_take(f.scheduler, &f.batch, true), DR_TAKE_STOPPED));
+    tear_down(&f);
+}
