@@ -3,7 +3,7 @@
  *   field          → BadRequest            where the argument was wrong
  *                    ResourceInfo          where the thing was not found, or was there
  *                    PreconditionFailure   where the state forbids it
- *   reason         → ErrorInfo, domain "dreamd"
+ *   reason         → ErrorInfo, domain "dreamd"; info_name and info_value as its metadata
  *   retry_after_ms → RetryInfo
  */
 #include <string.h>
@@ -72,6 +72,16 @@ static void add_precondition(details *d, const dr_error *err)
 static void add_error_info(details *d, const dr_error *err)
 {
     Google__Rpc__ErrorInfo message = GOOGLE__RPC__ERROR_INFO__INIT;
+    Google__Rpc__ErrorInfo__MetadataEntry entry = GOOGLE__RPC__ERROR_INFO__METADATA_ENTRY__INIT;
+    Google__Rpc__ErrorInfo__MetadataEntry *entries[] = {&entry};
+    char value[24];
+    if (err->info_name) {
+        snprintf(value, sizeof value, "%llu", (unsigned long long)err->info_value);
+        entry.key = (char *)err->info_name;
+        entry.value = value;
+        message.n_metadata = 1;
+        message.metadata = entries;
+    }
     message.reason = (char *)err->reason;
     message.domain = (char *)"dreamd";
     add(d, "type.googleapis.com/google.rpc.ErrorInfo", &message.base);

@@ -1,12 +1,13 @@
 /* rpc_verb_run.c: memory for a request's results, its way through the scheduler, commit, reply. */
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "models/base/check.h"
 #include "models/base/mem.h"
 #include "server/rpc_verbs.h"
 
-enum { ARENA_BLOCK_MAX = 64 << 10, TENSORS_BESIDE = 2, RETRY_MS = 50 };
+enum { ARENA_BLOCK_MAX = 64 << 10, TENSORS_BESIDE = 2 + DR_STATE_PARTS_MAX, RETRY_MS = 50 };
 
 /* ---- memory ---- */
 
@@ -82,7 +83,9 @@ dr_code dr_verb_lay_out(dr_verb_call *vc, dr_verb verb, uint64_t hidden, dr_erro
     size_t state_bytes = sizeof(float) * (size_t)vc->served->state_width;
     uint64_t hidden_only = hidden & ~vc->wanted.set;
     bool copies = !vc->changes && vc->ask != DR_ASK_ENCODE && !vc->verb.states;
-    uint64_t bytes = copies ? aligned(state_bytes * vc->count) : 0;
+    uint64_t table_bytes = aligned(state_bytes * vc->count);
+    bool has_parts = vc->wanted.makes >= DR_MAKES_PART;
+    uint64_t bytes = (copies ? table_bytes : 0) + (has_parts ? table_bytes : 0);
     vc->outputs = dr_arena_zalloc(dr_call_arena(vc->call), DR_OUTPUTS_MAX, sizeof *vc->outputs);
     if (!vc->outputs) {
         return dr_mem_fail(err, "outputs of a request");
@@ -114,7 +117,11 @@ dr_code dr_verb_lay_out(dr_verb_call *vc, dr_verb verb, uint64_t hidden, dr_erro
                    state_bytes);
         }
         vc->verb.states = (float *)at;
-        at += aligned(state_bytes * vc->count);
+        at += table_bytes;
+    }
+    if (has_parts) {
+        vc->parts = (float *)at;
+        at += table_bytes;
     }
     for (int i = 0; i < count; i++) {
         vc->outputs[i].data = at;
@@ -137,6 +144,38 @@ static dr_code add_flags(dr_wire_reply *reply, const dr_verb_call *vc, const cha
 {
     return dr_wire_reply_add(reply, name, DR_BOOL, vc->count, 0, NULL, flags,
                              dr_call_arena(vc->call), err);
+}
+
+/* Wanted parts of the latents that were read, each in a table of its own. */
+static dr_code add_parts(dr_wire_reply *reply, const dr_verb_call *vc, dr_error *err)
+{
+    const dr_model_shape *shape = dr_model_get_shape(vc->served->model);
+    size_t width = (size_t)vc->served->state_width, offset = 0;
+    dr_arena *arena = dr_call_arena(vc->call);
+    float *to = vc->parts;
+    for (int p = 0; p < shape->part_count; p++) {
+        const dr_state_part *part = &shape->parts[p];
+        size_t part_width = (size_t)dr_shape_width(part->shape);
+        if (vc->wanted.makes & (unsigned)DR_MAKES_PART << p) {
+            int64_t dims[3] = {part->shape.dim[0], part->shape.dim[1], part->shape.dim[2]};
+            char name[48];
+            int length = snprintf(name, sizeof name, "state.%s", part->name);
+            char *kept = dr_arena_strndup(arena, name, (size_t)length);
+            for (uint32_t i = 0; i < vc->count; i++) {
+                memcpy(to + i * part_width, vc->verb.states + i * width + offset,
+                       part_width * sizeof *to);
+            }
+            dr_code code = kept ? dr_wire_reply_add(reply, kept, DR_F32, vc->count,
+                                                    part->shape.rank, dims, to, arena, err)
+                                : dr_mem_fail(err, "reply");
+            if (code != DR_OK) {
+                return code;
+            }
+            to += vc->count * part_width;
+        }
+        offset += part_width;
+    }
+    return DR_OK;
 }
 
 /* Ends of rows as they will be after this step. */
@@ -177,6 +216,9 @@ static dr_code build_reply(Dreamd__V1__StepResponse *out, const dr_verb_call *vc
             vc->is_sample && strcmp(from->name, "action.sample") == 0 ? "action" : from->name;
         code = dr_wire_reply_add(&reply, name, dtype, vc->count, rank, shape, vc->outputs[i].data,
                                  arena, err);
+    }
+    if (code == DR_OK && vc->parts) {
+        code = add_parts(&reply, vc, err);
     }
     if (code == DR_OK && vc->wanted.makes & DR_MAKES_TERMINATED) {
         code = add_flags(&reply, vc, "terminated", ends->terminated, err);

@@ -309,13 +309,13 @@ static dr_code prepare_reset(dr_verb_call *vc, dr_wire_tensors *tensors, const v
     }
     if (code == DR_OK) {
         code = dr_wire_outputs_read(&vc->wanted, vc->wire.n_outputs, vc->wire.outputs, vc->served,
-                                    DR_VERB_READ, 0, err);
+                                    DR_VERB_READ, DR_MAKES_STATE, err);
     }
     if (code != DR_OK) {
         return code;
     }
     vc->verb.states = vc->session->scratch;
-    return dr_verb_lay_out(vc, DR_VERB_READ, 0, err);
+    return dr_verb_lay_out(vc, DR_VERB_READ, DR_MAKES_STATE, err);
 }
 
 void dr_rpc_reset(dr_call *call, const void *message)
@@ -397,13 +397,13 @@ static dr_code prepare_decode(dr_verb_call *vc, dr_wire_tensors *tensors, const 
     }
     if (code == DR_OK) {
         code = dr_wire_outputs_read(&vc->wanted, vc->wire.n_outputs, vc->wire.outputs, vc->served,
-                                    DR_VERB_READ, 0, err);
+                                    DR_VERB_READ, DR_MAKES_STATE, err);
     }
     if (code == DR_OK && vc->wire.n_outputs == 0 &&
         dr_wire_outputs_add(&vc->wanted, vc->served, DR_VERB_READ, DECODE_DEFAULTS) == 0) {
         code = dr_fail(err, DR_FAILED_PRECONDITION, "model %s has no decoder", vc->served->name);
     }
-    return code == DR_OK ? dr_verb_lay_out(vc, DR_VERB_READ, 0, err) : code;
+    return code == DR_OK ? dr_verb_lay_out(vc, DR_VERB_READ, DR_MAKES_STATE, err) : code;
 }
 
 void dr_rpc_decode(dr_call *call, const void *message)
@@ -453,8 +453,8 @@ static dr_code prepare_act(dr_verb_call *vc, dr_wire_tensors *tensors, const voi
     }
     names[vc->wire.n_outputs] = (char *)action;
     code = dr_wire_outputs_read(&vc->wanted, vc->wire.n_outputs ? vc->wire.n_outputs : 1, names,
-                                vc->served, DR_VERB_READ, 0, err);
-    return code == DR_OK ? dr_verb_lay_out(vc, DR_VERB_READ, 0, err) : code;
+                                vc->served, DR_VERB_READ, DR_MAKES_STATE, err);
+    return code == DR_OK ? dr_verb_lay_out(vc, DR_VERB_READ, DR_MAKES_STATE, err) : code;
 }
 
 void dr_rpc_act(dr_call *call, const void *message)

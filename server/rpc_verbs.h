@@ -49,6 +49,7 @@ typedef struct {
     dr_noise_key *keys;      /* [count]; of a reset the new ones */
     dr_wire_outputs wanted;  /* what the reply has */
     dr_verb_output *outputs; /* one a bit of what is computed, in order of bits; hidden ones last */
+    float *parts;            /* [count, state_width]: room for wanted parts of the latent */
     int shown;               /* of the outputs that the reply has */
     const float *continues;  /* [count], where an ending is decided by them */
     bool is_sample;          /* Act: action.sample answers for action */

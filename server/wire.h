@@ -81,7 +81,12 @@ uint64_t dr_wire_hash(const dr_wire_request *request, const void *more, size_t m
 /* ---- outputs ---- */
 
 /* Outputs that the loop makes itself, not the graph. */
-enum { DR_MAKES_TERMINATED = 1, DR_MAKES_TRUNCATED = 2 };
+enum {
+    DR_MAKES_TERMINATED = 1,
+    DR_MAKES_TRUNCATED = 2,
+    DR_MAKES_STATE = 4,    /* on offer: parts of the latent as it is ... */
+    DR_MAKES_PART = 1 << 8 /* ... and, shifted by its number, a part that is wanted */
+};
 
 typedef struct {
     uint64_t set;   /* of the verb's outputs */

@@ -103,7 +103,8 @@ dr_code dr_wire_plan_read(dr_plan_settings *out, const Dreamd__V1__PlannerSettin
         dr_plan_settings preset;
         code = dr_plan_settings_preset(&preset, message->preset, err);
         if (code != DR_OK) {
-            return dr_fail_field(err, DR_INVALID_ARGUMENT, "settings.preset", "%s", err->message);
+            dr_error why = *err;
+            return dr_fail_field(err, DR_INVALID_ARGUMENT, "settings.preset", "%s", why.message);
         }
 #define COPY(name, NAME, type) out->name = preset.name;
         SETTINGS(COPY)

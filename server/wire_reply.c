@@ -35,7 +35,7 @@ static dr_code fail_output(dr_error *err, size_t index, const char *name, const 
         length += (size_t)snprintf(list + length, sizeof list - length, "%s%s", i ? ", " : "",
                                    served->verbs[verb].list[i].name);
     }
-    if (makes && length < sizeof list - 1) {
+    if (makes & DR_MAKES_TERMINATED && length < sizeof list - 1) {
         snprintf(list + length, sizeof list - length, "%sterminated, truncated",
                  length ? ", " : "");
     }
@@ -62,6 +62,18 @@ static uint64_t match(const dr_served_verb *outputs, const char *name)
     return below;
 }
 
+/* "state": all parts of the latent; "state.deter": one. */
+static unsigned match_parts(const dr_model *model, const char *name)
+{
+    const dr_model_shape *shape = dr_model_get_shape(model);
+    unsigned parts = 0;
+    for (int p = 0; p < shape->part_count && strncmp(name, "state", 5) == 0; p++) {
+        bool is_it = name[5] == '.' && strcmp(name + 6, shape->parts[p].name) == 0;
+        parts |= name[5] == '\0' || is_it ? (unsigned)DR_MAKES_PART << p : 0;
+    }
+    return parts;
+}
+
 dr_code dr_wire_outputs_read(dr_wire_outputs *out, size_t count, char *const *names,
                              const dr_served *served, dr_verb verb, unsigned makes, dr_error *err)
 {
@@ -77,7 +89,9 @@ dr_code dr_wire_outputs_read(dr_wire_outputs *out, size_t count, char *const *na
                         : strcmp(names[i], "truncated") == 0 ? DR_MAKES_TRUNCATED
                                                              : 0;
         uint64_t found = match(&served->verbs[verb], names[i]);
-        if (!(made & makes) && !found) {
+        unsigned parts = makes & DR_MAKES_STATE ? match_parts(served->model, names[i]) : 0;
+        out->makes |= parts;
+        if (!(made & makes) && !found && !parts) {
             return fail_output(err, i, names[i], served, verb, makes);
         }
         out->makes |= made & makes;
