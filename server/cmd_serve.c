@@ -77,12 +77,12 @@ static void on_signal(int signal_number, void *ud)
 {
     daemon_state *d = ud;
     if (d->leaving) {
-        dr_log(DR_LOG_WARN, "leaving at once", "why", "second signal", NULL);
+        dr_log_event(DR_LOG_WARN, "leaving at once", "why", "second signal", NULL);
         _exit(1);
     }
     d->leaving = true;
-    dr_log(DR_LOG_INFO, "draining", "signal", signal_number == SIGTERM ? "SIGTERM" : "SIGINT",
-           NULL);
+    dr_log_event(DR_LOG_INFO, "draining", "signal", signal_number == SIGTERM ? "SIGTERM" : "SIGINT",
+                 NULL);
     dr_server_drain(d->server, on_drained, d);
 }
 
@@ -213,7 +213,7 @@ static int serve(daemon_state *d)
     }
     bool failed = d->failed;
     stop(d);
-    dr_log(DR_LOG_INFO, "left", NULL);
+    dr_log_event(DR_LOG_INFO, "left", NULL);
     return failed ? 1 : 0;
 }
 

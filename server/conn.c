@@ -157,7 +157,7 @@ static void on_keepalive(dr_timer *timer)
     uint64_t allowed = conn->server->options.keepalive_ms * 1000000;
     bool is_ready = dr_http2_is_ready(conn->http2);
     if (conn->pinged || (!is_ready && silence >= (uint64_t)DR_PREFACE_MS * 1000000)) {
-        dr_log(DR_LOG_INFO, "silent connection closed", "peer", conn->peer, NULL);
+        dr_log_event(DR_LOG_INFO, "silent connection closed", "peer", conn->peer, NULL);
         dr__conn_close(conn);
         return;
     }
@@ -259,7 +259,7 @@ void dr__conn_accept(dr_server *server, struct uv_stream_s *listening)
 {
     dr_conn *conn = dr_mem_zalloc(1, sizeof *conn);
     if (!conn) {
-        dr_log(DR_LOG_ERROR, "connection not accepted", "message", "out of memory", NULL);
+        dr_log_event(DR_LOG_ERROR, "connection not accepted", "message", "out of memory", NULL);
         return; /* libuv stops accepting until accept is called; the next connection calls it */
     }
     conn->server = server;
@@ -277,7 +277,7 @@ void dr__conn_accept(dr_server *server, struct uv_stream_s *listening)
     dr_error err;
     int result = uv_accept(listening, (uv_stream_t *)&conn->tcp);
     if (result < 0) {
-        dr_log(DR_LOG_WARN, "connection not accepted", "message", uv_strerror(result), NULL);
+        dr_log_event(DR_LOG_WARN, "connection not accepted", "message", uv_strerror(result), NULL);
         dr__conn_close(conn);
     } else if (open_conn(conn, &err) != DR_OK) {
         dr_log_error(DR_LOG_WARN, "connection refused", &err);

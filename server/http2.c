@@ -122,7 +122,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         break;
     case NGHTTP2_RST_STREAM:
         if (!take_reset_token(http2)) {
-            dr_log(DR_LOG_WARN, "too many resets", "peer", http2->peer, NULL);
+            dr_log_event(DR_LOG_WARN, "too many resets", "peer", http2->peer, NULL);
             nghttp2_session_terminate_session(session, NGHTTP2_ENHANCE_YOUR_CALM);
         }
         break;
@@ -160,7 +160,7 @@ bool dr_http2_receive(dr_http2 *http2, const uint8_t *bytes, size_t length)
     ssize_t eaten = nghttp2_session_mem_recv(http2->session, bytes, length);
     if (eaten < 0) {
         http2->broken = true;
-        dr_log(DR_LOG_DEBUG, "connection broken", "peer", http2->peer, "why",
+        dr_log_event(DR_LOG_DEBUG, "connection broken", "peer", http2->peer, "why",
                nghttp2_strerror((int)eaten), NULL);
     }
     if (nghttp2_session_want_write(http2->session)) {

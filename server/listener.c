@@ -64,7 +64,7 @@ static void on_connection(uv_stream_t *stream, int status)
 {
     dr_listener *listener = stream->data;
     if (status < 0) { /* out of descriptors: libuv drops the connection and goes on */
-        dr_log(DR_LOG_WARN, "connection not accepted", "message", uv_strerror(status), NULL);
+        dr_log_event(DR_LOG_WARN, "connection not accepted", "message", uv_strerror(status), NULL);
         return;
     }
     dr__conn_accept(listener->server, stream);
@@ -113,7 +113,7 @@ dr_code dr__listener_open(dr_listener **out, dr_server *server, const char *addr
                                  "no TLS; listen at 127.0.0.1 or [::1], or add --insecure",
                                  address);
         }
-        dr_log(DR_LOG_WARN, "INSECURE: anyone who can reach this address can use this daemon",
+        dr_log_event(DR_LOG_WARN, "INSECURE: anyone who can reach this address can use this daemon",
                "address", address, NULL);
     }
     dr_listener *listener = dr_mem_zalloc(1, sizeof *listener);

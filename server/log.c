@@ -109,7 +109,7 @@ static void end(line *l)
     (void)written;
 }
 
-void dr_log(dr_log_level level, const char *event, ...)
+void dr_log_event(dr_log_level level, const char *event, ...)
 {
     if (!dr_log_is_on(level)) {
         return;
@@ -147,5 +147,5 @@ void dr_logf(dr_log_level level, const char *event, const char *format, ...)
 
 void dr_log_error(dr_log_level level, const char *event, const dr_error *err)
 {
-    dr_log(level, event, "code", dr_code_name(err->code), "message", err->message, NULL);
+    dr_log_event(level, event, "code", dr_code_name(err->code), "message", err->message, NULL);
 }

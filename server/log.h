@@ -18,8 +18,8 @@ DR_CHECKED dr_code dr_log_parse_level(dr_log_level *out, const char *word, dr_er
 int dr_log_is_on(dr_log_level level);
 
 /* Pairs of `const char *key, const char *value`, ended by NULL:
- *     dr_log(DR_LOG_INFO, "session opened", "id", id, "model", model, NULL); */
-void dr_log(dr_log_level level, const char *event, ...) __attribute__((sentinel));
+ *     dr_log_event(DR_LOG_INFO, "session opened", "id", id, "model", model, NULL); */
+void dr_log_event(dr_log_level level, const char *event, ...) __attribute__((sentinel));
 /* The same from a format, for numbers; the text is key=value pairs already:
  *     dr_logf(DR_LOG_INFO, "listening", "port=%d", port); */
 void dr_logf(dr_log_level level, const char *event, const char *format, ...) DR_PRINTF(3, 4);

@@ -81,8 +81,8 @@ dr_code dr_models_unload(dr_models *models, dr_served *served, dr_error *err)
     }
     *link = served->next;
     models->count--;
-    dr_log(DR_LOG_INFO, "model unloaded", "model", served->name, "checkpoint", served->checkpoint,
-           NULL);
+    dr_log_event(DR_LOG_INFO, "model unloaded", "model", served->name, "checkpoint",
+                 served->checkpoint, NULL);
     dr_served_release(served);
     return DR_OK;
 }
@@ -156,8 +156,8 @@ static void on_opened(dr_store_job *job)
         models->loaded = served;
         models->count++;
         dr_served_retain(served); /* until all have heard */
-        dr_log(DR_LOG_INFO, "model loaded", "model", served->name, "checkpoint", served->checkpoint,
-               NULL);
+        dr_log_event(DR_LOG_INFO, "model loaded", "model", served->name, "checkpoint",
+                     served->checkpoint, NULL);
     } else {
         dr_log_error(DR_LOG_WARN, "model not loaded", &leader->error);
     }

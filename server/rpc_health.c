@@ -83,7 +83,7 @@ static entry *add_entry(dr_health *health, const char *name)
     entry *e =
         health->entry_count < DR_HEALTH_SERVICES_MAX ? dr_mem_alloc(sizeof *e + bytes) : NULL;
     if (!e) {
-        dr_log(DR_LOG_ERROR, "health cannot follow another name", "name", name, NULL);
+        dr_log_event(DR_LOG_ERROR, "health cannot follow another name", "name", name, NULL);
         return NULL;
     }
     *e = (entry){.next = health->entries};
