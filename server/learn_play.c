@@ -167,6 +167,7 @@ static dr_code play_unseen(dr_learn *run, dr_model *model, dr_error *err)
         return dr_mem_fail(err, "an evaluation");
     dr_code code = measure_returns(run, model, plan_ms, err);
     dr_mem_free(plan_ms);
+    run->unseen_planned = run->unseen_count;
     for (int i = 0; i < count && !code; i++) {
         dr_episode *e;
         uint64_t seed = 2 * SEED_UNSEEN + dr__learn_env_seed(run, (uint64_t)i);
@@ -182,9 +183,15 @@ dr_code dr__learn_evaluate(dr_learn *run, dr_model *model, dr_error *err)
     dr_code code = DR_OK;
     if (run->world && run->options->evaluate)
         code = play_unseen(run, model, err);
-    if (!code && run->unseen_count)
-        code = dr_evaluate_errors(run->errors, model, dr_learner_get_replay(run->learner),
-                                  (const dr_episode *const *)run->unseen, run->unseen_count, err);
+    for (int kind = 0; kind < DR_LEARN_ERRORS && !code; kind++) {
+        bool planned = kind == DR_LEARN_ERRORS_PLANNED;
+        size_t first = planned ? 0 : run->unseen_planned;
+        size_t count = planned ? run->unseen_planned : run->unseen_count - run->unseen_planned;
+        const dr_episode *const *unseen = (const dr_episode *const *)run->unseen + first;
+        if (count)
+            code = dr_evaluate_errors(run->errors[kind], model, dr_learner_get_replay(run->learner),
+                                      unseen, count, err);
+    }
     if (code == DR_CANCELLED) { /* the rest is saved without it */
         run->returns.episodes = 0;
         code = DR_OK;

@@ -149,18 +149,8 @@ static void print_done_json(const dr_learn *run, const char *digest)
         dr_json_write_number(&w, "plan_ms_p50", run->returns.plan_ms_p50);
         dr_json_write_number(&w, "plan_ms_p99", run->returns.plan_ms_p99);
     }
-    dr_json_write_array(&w, "errors");
-    for (int i = 0; i < DR_EVALUATE_HORIZONS; i++) {
-        if (!run->errors[i].count)
-            continue;
-        dr_json_write_object(&w, NULL);
-        dr_json_write_int(&w, "horizon", dr_evaluate_horizons[i]);
-        dr_json_write_number(&w, "model", run->errors[i].model);
-        dr_json_write_number(&w, "constant", run->errors[i].constant);
-        dr_json_write_number(&w, "last_value", run->errors[i].last);
-        dr_json_write_end(&w);
-    }
-    dr_json_write_end(&w);
+    for (int kind = 0; kind < DR_LEARN_ERRORS; kind++)
+        dr__learn_write_errors(&w, run, kind);
     print_json(&w, &text);
 }
 
@@ -176,12 +166,15 @@ void dr__learn_report_done(const dr_learn *run, const char *digest)
                "%.1f ms (p50), %.1f ms (p99)\n",
                run->returns.mean, run->returns.std, run->returns.least, run->returns.episodes,
                run->returns.plan_ms_p50, run->returns.plan_ms_p99);
-    for (int i = 0; i < DR_EVALUATE_HORIZONS; i++)
-        if (run->errors[i].count)
-            printf("error of the decoded observation, horizon %2d: model %.3f, mean %.3f, "
-                   "last value %.3f\n",
-                   dr_evaluate_horizons[i], run->errors[i].model, run->errors[i].constant,
-                   run->errors[i].last);
+    for (int kind = 0; kind < DR_LEARN_ERRORS; kind++)
+        for (int i = 0; i < DR_EVALUATE_HORIZONS; i++) {
+            const dr_horizon_error *e = &run->errors[kind][i];
+            if (e->count)
+                printf("error of the decoded observation, %s, horizon %2d: model %.3f, mean %.3f, "
+                       "last value %.3f\n",
+                       kind == DR_LEARN_ERRORS_PLANNED ? "planned" : "free",
+                       dr_evaluate_horizons[i], e->model, e->constant, e->last);
+        }
     printf("%s: %lld env steps, %lld updates, %.0f s\n%s\n", run->options->out,
            (long long)run->env_steps, (long long)dr_learner_update_count(run->learner),
            dr__learn_seconds() - run->begin_s, digest);

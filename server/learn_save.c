@@ -55,6 +55,25 @@ static void write_planning(dr_json_writer *w, const dr_plan_settings *p)
     dr_json_write_end(w);
 }
 
+void dr__learn_write_errors(dr_json_writer *w, const dr_learn *run, dr_learn_errors kind)
+{
+    if (!run->errors[kind][0].count)
+        return;
+    dr_json_write_array(w, kind == DR_LEARN_ERRORS_PLANNED ? "errors_planned" : "errors_free");
+    for (int i = 0; i < DR_EVALUATE_HORIZONS; i++) {
+        const dr_horizon_error *e = &run->errors[kind][i];
+        if (!e->count)
+            continue;
+        dr_json_write_object(w, NULL);
+        dr_json_write_int(w, "horizon", dr_evaluate_horizons[i]);
+        dr_json_write_float(w, "model", (float)e->model);
+        dr_json_write_float(w, "mean", (float)e->constant);
+        dr_json_write_float(w, "last_value", (float)e->last);
+        dr_json_write_end(w);
+    }
+    dr_json_write_end(w);
+}
+
 static void write_measured(dr_json_writer *w, const dr_learn *run)
 {
     if (run->returns.episodes) {
@@ -65,18 +84,8 @@ static void write_measured(dr_json_writer *w, const dr_learn *run)
         dr_json_write_float(w, "least", (float)run->returns.least);
         dr_json_write_end(w);
     }
-    dr_json_write_array(w, "errors");
-    for (int i = 0; i < DR_EVALUATE_HORIZONS; i++) {
-        if (!run->errors[i].count)
-            continue;
-        dr_json_write_object(w, NULL);
-        dr_json_write_int(w, "horizon", dr_evaluate_horizons[i]);
-        dr_json_write_float(w, "model", (float)run->errors[i].model);
-        dr_json_write_float(w, "mean", (float)run->errors[i].constant);
-        dr_json_write_float(w, "last_value", (float)run->errors[i].last);
-        dr_json_write_end(w);
-    }
-    dr_json_write_end(w);
+    for (int kind = 0; kind < DR_LEARN_ERRORS; kind++)
+        dr__learn_write_errors(w, run, kind);
 }
 
 static void write_training(dr_json_writer *w, const dr_learn *run)
@@ -144,6 +153,19 @@ static void add(card *c, const char *format, ...)
         c->code = dr_buf_append(c->text, line, (size_t)length, c->err);
 }
 
+static void add_errors(card *c, const dr_learn *run, dr_learn_errors kind, const char *which)
+{
+    const dr_horizon_error *errors = run->errors[kind];
+    if (!errors[0].count)
+        return;
+    add(c, "\n%s:\n\n| horizon | model | mean | last value |\n| ---: | ---: | ---: | ---: |\n",
+        which);
+    for (int i = 0; i < DR_EVALUATE_HORIZONS; i++)
+        if (errors[i].count)
+            add(c, "| %d | %.3f | %.3f | %.3f |\n", dr_evaluate_horizons[i], errors[i].model,
+                errors[i].constant, errors[i].last);
+}
+
 static void add_quality(card *c, const dr_learn *run)
 {
     const dr_learn_returns *r = &run->returns;
@@ -155,20 +177,23 @@ static void add_quality(card *c, const dr_learn *run)
             r->episodes, r->mean, r->std, r->least);
     else
         add(c, "The return by planning was not measured in this run.\n");
-    if (!run->errors[0].count) {
+    if (!run->unseen_count) {
         add(c, "The error of decoded observations was not measured in this run.\n");
         return;
     }
     add(c,
-        "\nError of the decoded observation on %zu episodes that it never saw%s. Filtered for "
-        "some steps, then imagined with the recorded actions alone; root mean square, each "
-        "element in units of its standard deviation. Beside it: the mean observation, and the last "
-        "one seen.\n\n| horizon | model | mean | last value |\n| ---: | ---: | ---: | ---: |\n",
-        run->unseen_count, r->episodes ? " (half by planning, half with random actions)" : "");
-    for (int i = 0; i < DR_EVALUATE_HORIZONS; i++)
-        if (run->errors[i].count)
-            add(c, "| %d | %.3f | %.3f | %.3f |\n", dr_evaluate_horizons[i], run->errors[i].model,
-                run->errors[i].constant, run->errors[i].last);
+        "\nError of the decoded observation on %zu episodes that it never saw: filtered for some "
+        "steps, then imagined with the recorded actions alone (the mean of 16 futures). Root "
+        "mean square, each element in units of its standard deviation; beside it the mean "
+        "observation, and the last one seen.\n",
+        run->unseen_count);
+    if (!run->returns.episodes) {
+        add_errors(c, run, DR_LEARN_ERRORS_FREE, "Recorded episodes");
+        return;
+    }
+    add_errors(c, run, DR_LEARN_ERRORS_FREE, "Episodes with random actions");
+    add_errors(c, run, DR_LEARN_ERRORS_PLANNED,
+               "Episodes by planning (mostly balance, where any small error grows fast)");
 }
 
 static dr_code write_card(dr_buf *text, const dr_learn *run, dr_error *err)

@@ -11,8 +11,9 @@
 
 enum {
     FILTERED = 10, /* observations before the first place */
-    STRIDE = 5,    /* steps between places */
+    STRIDE = 10,   /* steps between places */
     LONGEST = 50,
+    FUTURES = 16,     /* imagined from each place */
     STEPS_MAX = 2000, /* of one episode: the rest of a longer one is left out */
 };
 const int dr_evaluate_horizons[DR_EVALUATE_HORIZONS] = {1, 5, 15, LONGEST};
@@ -62,17 +63,17 @@ static void add_place(evaluation *ev, int which, const float *decoded, const flo
     ev->sums[which].places++;
 }
 
-/* What the decoder says for `row`, all leaves one after another. */
-static void get_decoded(const evaluation *ev, const dr_compiled *step, int row, float *out)
+/* Adds what the decoder says for `row` to out [width], all leaves one after another. */
+static void add_decoded(const evaluation *ev, const dr_compiled *step, int row, float *out)
 {
     const dr_space *space = dr_model_get_manifest(ev->model)->observation_space;
     for (uint32_t i = 0; i < space->leaf_count; i++) {
         char name[DR__LEAF_NAME_BYTES];
         dr__episode_name_leaf(name, &space->leaves[i]);
-        size_t count = (size_t)space->leaves[i].count;
+        int64_t count = space->leaves[i].count;
         const float *values = dr_compiled_output(step, dr_compiled_find_output(step, name));
-        memcpy(out, values + (size_t)row * count, count * sizeof *out);
-        out += count;
+        for (int64_t k = 0; k < count; k++)
+            *out++ += values[row * count + k] / FUTURES;
     }
 }
 
@@ -84,63 +85,87 @@ static int find_horizon(int steps)
     return -1;
 }
 
-/* Imagines from every place of one episode at once. states [places, state_width] are those
- * after observation FILTERED + place * STRIDE, and are overwritten. */
-static void imagine(evaluation *ev, const dr_episode *e, dr_compiled *step, float *states,
-                    int places, dr_noise_key *keys, float *decoded)
+/* What one episode is evaluated with; row = place * FUTURES + future. */
+typedef struct {
+    const dr_episode *episode;
+    int places;
+    dr_compiled *step;
+    float *filtered;    /* [steps + 1, state_width] */
+    float *states;      /* [rows, state_width] */
+    dr_noise_key *keys; /* [rows] */
+    float *decoded;     /* [width] */
+} imagination;
+
+static void take_step(const evaluation *ev, imagination *im, int s)
 {
-    size_t aw = (size_t)e->action_width, ow = (size_t)ev->width;
-    int action = dr_compiled_find_input(step, "action");
+    const dr_episode *e = im->episode;
+    size_t aw = (size_t)e->action_width;
+    float *actions = dr_compiled_input(im->step, dr_compiled_find_input(im->step, "action"));
+    for (int row = 0; row < im->places * FUTURES; row++) {
+        int t = FILTERED + row / FUTURES * STRIDE + s - 1;
+        t = t < e->steps ? t : e->steps - 1; /* past the end nobody looks any more */
+        memcpy(actions + (size_t)row * aw, e->action + (size_t)t * aw, aw * sizeof(float));
+        im->keys[row] = (dr_noise_key){.row = (uint32_t)row, .step = (uint64_t)s};
+    }
+    dr_model_put_state(ev->model, im->step, 0, im->places * FUTURES, im->states);
+    dr_compiled_run(im->step, im->places * FUTURES, im->keys);
+    dr_model_get_state(ev->model, im->step, 0, im->places * FUTURES, im->states);
+}
+
+static void compare(evaluation *ev, imagination *im, int which, int s)
+{
+    for (int p = 0; p < im->places; p++) {
+        int now = FILTERED + p * STRIDE;
+        if (now + s > im->episode->steps)
+            continue;
+        memset(im->decoded, 0, (size_t)ev->width * sizeof *im->decoded);
+        for (int f = 0; f < FUTURES; f++)
+            add_decoded(ev, im->step, p * FUTURES + f, im->decoded);
+        add_place(ev, which, im->decoded,
+                  im->episode->observation + (size_t)now * (size_t)ev->width);
+    }
+}
+
+static void imagine(evaluation *ev, imagination *im)
+{
+    size_t width = (size_t)dr_model_state_width(ev->model);
+    for (int row = 0; row < im->places * FUTURES; row++)
+        memcpy(im->states + (size_t)row * width,
+               im->filtered + (size_t)(FILTERED + row / FUTURES * STRIDE) * width,
+               width * sizeof *im->states);
     for (int s = 1; s <= LONGEST; s++) {
-        for (int p = 0; p < places; p++) {
-            int t = FILTERED + p * STRIDE + s - 1; /* places past the end repeat the last action */
-            t = t < e->steps ? t : e->steps - 1;
-            memcpy(dr_compiled_input(step, action) + (size_t)p * aw, e->action + (size_t)t * aw,
-                   aw * sizeof(float));
-            keys[p] = (dr_noise_key){.row = (uint32_t)p, .step = (uint64_t)s, .mode = 1};
-        }
-        dr_model_put_state(ev->model, step, 0, places, states);
-        dr_compiled_run(step, places, keys);
-        dr_model_get_state(ev->model, step, 0, places, states);
+        take_step(ev, im, s);
         int which = find_horizon(s);
-        for (int p = 0; which >= 0 && p < places; p++) {
-            int now = FILTERED + p * STRIDE;
-            if (now + s > e->steps)
-                continue;
-            get_decoded(ev, step, p, decoded);
-            add_place(ev, which, decoded, e->observation + (size_t)now * ow);
-        }
+        if (which >= 0)
+            compare(ev, im, which, s);
     }
 }
 
 static dr_code evaluate_episode(evaluation *ev, const dr_episode *e, dr_error *err)
 {
     int steps = e->steps < STEPS_MAX ? e->steps : STEPS_MAX;
-    int places = (steps - FILTERED) / STRIDE;
-    if (places < 1)
+    imagination im = {.episode = e, .places = (steps - FILTERED) / STRIDE};
+    if (im.places < 1)
         return DR_OK;
-    size_t state_width = (size_t)dr_model_state_width(ev->model), rows = (size_t)places;
-    dr_compiled *step = NULL;
+    size_t width = (size_t)dr_model_state_width(ev->model), rows = (size_t)im.places * FUTURES;
     dr_code code = DR_OK;
-    float *states = dr_mem_alloc(((size_t)steps + 1) * state_width * sizeof *states);
-    dr_noise_key *keys = dr_mem_alloc(rows * sizeof *keys);
-    float *decoded = dr_mem_alloc((size_t)ev->width * sizeof *decoded);
-    if (!states || !keys || !decoded)
+    im.filtered = dr_mem_alloc(((size_t)steps + 1) * width * sizeof *im.filtered);
+    im.states = dr_mem_alloc(rows * width * sizeof *im.states);
+    im.keys = dr_mem_alloc(rows * sizeof *im.keys);
+    im.decoded = dr_mem_alloc((size_t)ev->width * sizeof *im.decoded);
+    if (!im.filtered || !im.states || !im.keys || !im.decoded)
         code = dr_mem_fail(err, "an evaluation");
     if (!code)
-        code = dr_agent_filter(states, ev->model, steps, e->observation, e->action, err);
+        code = dr_agent_filter(im.filtered, ev->model, steps, e->observation, e->action, err);
     if (!code)
-        code = dr_model_compile(&step, ev->model, DR_VERB_STEP, places, NULL, 0, err);
-    if (!code) {
-        for (size_t p = 0; p < rows; p++) /* place p moves to row p, never backwards */
-            memmove(states + p * state_width, states + (FILTERED + p * STRIDE) * state_width,
-                    state_width * sizeof *states);
-        imagine(ev, e, step, states, places, keys, decoded);
-    }
-    dr_compiled_destroy(step);
-    dr_mem_free(decoded);
-    dr_mem_free(keys);
-    dr_mem_free(states);
+        code = dr_model_compile(&im.step, ev->model, DR_VERB_STEP, (int)rows, NULL, 0, err);
+    if (!code)
+        imagine(ev, &im);
+    dr_compiled_destroy(im.step);
+    dr_mem_free(im.decoded);
+    dr_mem_free(im.keys);
+    dr_mem_free(im.states);
+    dr_mem_free(im.filtered);
     return code;
 }
 

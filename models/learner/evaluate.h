@@ -5,8 +5,8 @@
  * beside two predictors that know nothing: the mean observation, and the last one.
  *
  * Errors are root mean squares over elements and places, each element in units of its standard
- * deviation in the episodes that were learned from: 1 is as good as the mean. Latents
- * are taken at their mode.
+ * deviation in the episodes that were learned from: 1 is as good as the mean. The model's
+ * prediction is the mean of 16 imagined futures.
  */
 #ifndef DR_LEARNER_EVALUATE_H
 #define DR_LEARNER_EVALUATE_H
