@@ -1,6 +1,7 @@
 """Dreamer v1 as danijar/dreamer has it (TensorFlow, Keras layers).
 
-Written from a description of it (repository at 56d4d444), not run against it. Its checkpoints have no
+Written from a description of it (repository at 56d4d444), not run against it; stored copies of its
+source were read before this was written, so it depends on both. Its checkpoints have no
 names; weights here are named after the layers of its code (models.py) and have Keras' layouts: Dense
 kernel [in, out], Conv2D [kh, kw, in, out], Conv2DTranspose [kh, kw, out, in], GRUCell kernel [in, 3 units],
 recurrent_kernel [units, 3 units], bias [2, 3 units], gates in the order update, reset, candidate.
@@ -8,7 +9,7 @@ recurrent_kernel [units, 3 units], bias [2, 3 units], gates in the order update,
 Variants: `continuous` (colour images, tanh_normal actions), `discrete` (gray images, one-hot actions, pcont
 head). The original encodes images only; latents are Gaussian.
 
-Where the description leaves room (* marks what was looked up afterwards in the published models.py):
+Where the description leaves room (* marks what the published models.py decided):
 * Keras' GRUCell is meant with its TensorFlow 2 default reset_after, whose equations are Keras', not in that repository.
 * img3 and obs2 give mean | std in this order *; std = softplus(std) + 0.1.
 * Images go in as x / 255 - 0.5 and come out on that scale.

@@ -1,6 +1,7 @@
 """DreamerV2 as danijar/dreamerv2 has it (TensorFlow, Keras layers).
 
-Written from a description of it (repository at 07d906e9), not run against it. Its checkpoints have no
+Written from a description of it (repository at 07d906e9), not run against it; of its source the standard
+deviation of Gaussian latents and the names of norm layers were read before this was written. Its checkpoints have no
 names; weights here are named after the layers of its code (common/nets.py) and have Keras' layouts:
 Dense kernel [in, out], Conv2D [kh, kw, in, out], Conv2DTranspose [kh, kw, out, in], LayerNormalization
 gamma and beta. An output layer is out/out, and out/std where its distribution has one.
@@ -9,7 +10,7 @@ Variants: `vector` (two vectors, discrete latents, trunc_normal actions, norm no
 (a gray image, discrete actions, discount head: atari), `mixed` (image and vector, norm layer, discrete
 actions: crafter), `gaussian` (a vector, Gaussian latents, norm layer, tanh_normal actions).
 
-Where the description leaves room (* marks what was looked up afterwards in the published common/nets.py):
+Where the description leaves room (* marks what the published common/nets.py decided or confirmed):
 * `norm: layer` means Dense or Conv, with bias, then LayerNormalization (eps 1e-3, Keras' default), then ELU; in
   convolutions over channels; not after convin, nor the last deconvolution *. The regular expression
   of crafter sets it in every network, actor and critic included.

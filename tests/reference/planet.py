@@ -1,6 +1,7 @@
 """PlaNet as google-research/planet has it (TensorFlow 1).
 
-Written from a description of it (repository at c04226b6), not run against it. Weights have the names that
+Written from a description of it (repository at c04226b6), not run against it; stored copies of its
+source were read before this was written, so it depends on both. Weights have the names that
 tf.layers gives in creation order (transition/dense, dense_1 ...; the enclosing scopes are left out) and its
 layouts: dense kernel [in, out], conv2d [kh, kw, in, out], conv2d_transpose [kh, kw, out, in]; GRUBlockCell's
 w_ru [in + units, 2 units], b_ru, w_c [in + units, units], b_c, by what they do, not by the swapped names of some versions.
@@ -8,7 +9,7 @@ w_ru [in + units, 2 units], b_ru, w_c [in + units, units], b_c, by what they do,
 Variants: `image` (colour images), `dither` (gray images; its sampled loop draws the dither too). It has a reward
 head and nothing else: no actor, no value, no continue.
 
-Where the description leaves room (* marks what was looked up afterwards in the published models/rssm.py):
+Where the description leaves room (* marks what the published models/rssm.py decided):
 * The latent is deter (belief, which equals rnn_state) and stoch (sample); mean and std are outputs here.
 * y = relu(dense(belief)): what their config calls future_rnn *.
 * mean and std come of two layers, mean first in creation order *; std = softplus + 0.1.

@@ -1,6 +1,7 @@
 """World Models as hardmaru/WorldModelsExperiments has it (VAE, MDN-RNN, controller; TensorFlow 1).
 
-Written from a description of it (repository at fd982b96), not run against it. Weights of the VAE and the MDN-RNN have
+Written from a description of it (repository at fd982b96), not run against it; stored copies of its
+source were read before this was written, so it depends on both. Weights of the VAE and the MDN-RNN have
 the names and layouts of the description: conv2d [kh, kw, in, out], conv2d_transpose [kh, kw, out, in], kernel
 [in + hidden, 4 hidden] with gates i, j, f, o. Controllers are flat lists in the original: here controller/MODE/bias
 and controller/MODE/weight [features, actions] (z_hidden: bias_hidden, weight_hidden, bias_output, weight_output).
@@ -13,7 +14,7 @@ action (and restart) of before, then z is that of the frame; a row just reset ke
 (z, action, restart), z is drawn from the mixture. read: decoded image and controllers. The controller at t sees z of t, and
 c and h that have consumed z and action of t - 1.
 
-Where the description leaves room (* marks what was looked up afterwards in the published files):
+Where the description leaves room (* marks what the published files decided):
 * initial: z = c = h = 0, restart 1. The originals have no latent before the first frame or start: z 0 is ours.
 * start (Doom): z = mean + exp(logvar / 2) * noise of a row of initial_z, c = h = 0, restart 1; its mode is the mean. Which
   row is drawn uniformly, and not part of this: mean and logvar are inputs here, after the division by 10,000.
