@@ -158,7 +158,7 @@ dr_node dr_relu(dr_graph *g, dr_node x);
 dr_node dr_elu(dr_graph *g, dr_node x);  /* x where x > 0, else exp(x) - 1 */
 dr_node dr_mish(dr_graph *g, dr_node x); /* x tanh(softplus(x)) */
 dr_node dr_abs(dr_graph *g, dr_node x);
-dr_node dr_ln(dr_graph *g, dr_node x); /* natural; dr_log is the log of the daemon */
+dr_node dr_log(dr_graph *g, dr_node x);
 dr_node dr_sqrt(dr_graph *g, dr_node x);
 dr_node dr_floor(dr_graph *g, dr_node x); /* no gradient */
 dr_node dr_clamp(dr_graph *g, dr_node x, float low, float high);
