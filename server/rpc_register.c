@@ -130,7 +130,9 @@ static void write_part(upload *u, const char *name, const ProtobufCBinaryData *d
         refuse(u, &u->error);
         return;
     }
-    memcpy(u->bytes, data->data, data->len);
+    if (data->len > 0) {
+        memcpy(u->bytes, data->data, data->len);
+    }
     if (dr_store_thread_submit(u->daemon->store, &u->job, &u->error) != DR_OK) {
         dr_mem_free(u->bytes);
         u->bytes = NULL;

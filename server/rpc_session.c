@@ -38,9 +38,8 @@ static dr_code describe_short(Dreamd__V1__Session *out, const dr_session *sessio
     dreamd__v1__session__init(out);
     out->session_id = (char *)session->id;
     out->label = (char *)session->label;
-    out->status = session->busy || session->owner.queued > 0
-                      ? DREAMD__V1__SESSION_STATUS__SESSION_STATUS_BUSY
-                      : DREAMD__V1__SESSION_STATUS__SESSION_STATUS_READY;
+    out->status = dr_session_is_at_work(session) ? DREAMD__V1__SESSION_STATUS__SESSION_STATUS_BUSY
+                                                 : DREAMD__V1__SESSION_STATUS__SESSION_STATUS_READY;
     out->model = (char *)o->model;
     out->checkpoint = session->model->checkpoint;
     out->rows = o->rows;

@@ -87,6 +87,11 @@ void dr_session_release(dr_session *session)
     }
 }
 
+bool dr_session_is_at_work(const dr_session *session)
+{
+    return session->references > 1;
+}
+
 /* ---- changes ---- */
 
 static dr_code abort_with(const dr_session *session, const char *reason, dr_error *err,

@@ -89,8 +89,8 @@ struct dr_session {
     uint64_t stored_step_id, stored_hash;
     dr_buf reply;
 
-    dr_work_owner owner;
-    uint32_t references;
+    dr_work_owner owner; /* the scheduler's */
+    uint32_t references; /* the table's, and one a request that runs */
     bool closed;
     /* ---- the table's ---- */
     dr_timer expiry;
@@ -107,6 +107,8 @@ DR_CHECKED dr_code dr_session_create(dr_session **out, dr_served *model,
 uint64_t dr_session_bytes(const dr_served *model, uint32_t rows);
 void dr_session_retain(dr_session *session);
 void dr_session_release(dr_session *session);
+/* Whether a request of it waits or runs. */
+bool dr_session_is_at_work(const dr_session *session);
 
 typedef struct {
     bool has_step_id;

@@ -121,7 +121,7 @@ static void on_expiry(dr_timer *timer)
 {
     dr_session *session = (dr_session *)((char *)timer - offsetof(dr_session, expiry));
     dr_sessions *table = session->table;
-    if (session->busy || session->owner.queued > 0) {
+    if (dr_session_is_at_work(session)) {
         session->used_ns = dr_loop_now_ns(); /* at work is not idle */
     }
     if (due_ns(session) > dr_loop_now_ns()) {
