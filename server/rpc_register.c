@@ -14,15 +14,7 @@
 #include "models/base/check.h"
 #include "models/base/mem.h"
 #include "server/log.h"
-#include "server/rpc_registry.h"
-
-enum { ALIASES_MAX = 16 };
-
-typedef struct {
-    char name[64];
-    uint64_t bytes;             /* announced */
-    char sha256[DR_DIGEST_HEX]; /* "" = not said */
-} announced_file;
+#include "server/rpc_register.h"
 
 typedef struct {
     dr_store_job job;
@@ -32,15 +24,9 @@ typedef struct {
     bool is_busy; /* a job is under way */
     bool is_lost; /* the client is: clean up when the job is back */
     bool is_done; /* answered or refused */
-    /* ---- from the header ---- */
-    char name[DR_MODEL_NAME_MAX + 1];
-    char expected[80];
-    char aliases[ALIASES_MAX][DR_MODEL_NAME_MAX + 1];
-    size_t alias_count;
-    announced_file files[DR_CHECKPOINT_FILES];
-    size_t file_count, file_now;
-    uint64_t bytes_now; /* of the file that comes in */
-    char *server_path;  /* or NULL; owned */
+    dr_upload_header header;
+    size_t file_now;    /* the one that comes in */
+    uint64_t bytes_now; /* of it */
     /* ---- lent to the storage thread ---- */
     dr_error error;
     dr_store_ingest *ingest;
@@ -65,7 +51,7 @@ static void on_destroyed(dr_store_job *job)
 {
     upload *u = (upload *)job;
     dr_daemon *daemon = u->daemon;
-    dr_mem_free(u->server_path);
+    dr_mem_free(u->header.server_path);
     daemon->registers--;
     dr_call_set_ud(u->call, NULL);
     dr_daemon_release(daemon, u->call);
@@ -110,8 +96,8 @@ static void run_write(dr_store_job *job, dr_store *store)
     if (!u->ingest) {
         code = dr_store_ingest_begin(&u->ingest, store, &u->error);
     }
-    if (code == DR_OK && u->server_path) {
-        code = dr_store_ingest_copy(u->ingest, u->server_path, &u->error);
+    if (code == DR_OK && u->header.server_path) {
+        code = dr_store_ingest_copy(u->ingest, u->header.server_path, &u->error);
     } else if (code == DR_OK) {
         code = dr_store_ingest_write(u->ingest, u->write_name, u->bytes, u->length, &u->error);
     }
@@ -145,83 +131,6 @@ static void write_part(upload *u, const char *name, const ProtobufCBinaryData *d
 
 /* ---- header ---- */
 
-static dr_code read_files(upload *u, const Dreamd__V1__RegisterHeader *h, dr_error *err)
-{
-    for (size_t i = 0; i < h->n_files; i++) {
-        const Dreamd__V1__CheckpointFile *file = h->files[i];
-        int known = dr_checkpoint_file_find(file->name);
-        if (known < 0 || known == DR_CHECKPOINT_MANIFEST || u->file_count == DR_CHECKPOINT_FILES) {
-            return dr_fail_field(err, DR_INVALID_ARGUMENT, "header.files",
-                                 "file \"%.64s\": expected weights.safetensors, "
-                                 "probe.safetensors, starts.safetensors or card.md, each once",
-                                 file->name);
-        }
-        if (file->bytes > dr_checkpoint_files[known].max_bytes) {
-            return dr_fail_field(err, DR_INVALID_ARGUMENT, "header.files",
-                                 "%s: %llu bytes, at most %llu are allowed", file->name,
-                                 (unsigned long long)file->bytes,
-                                 (unsigned long long)dr_checkpoint_files[known].max_bytes);
-        }
-        if (file->sha256[0] && !dr_digest_is_hex(file->sha256)) {
-            return dr_fail_field(err, DR_INVALID_ARGUMENT, "header.files",
-                                 "%s: sha256 is \"%.70s\", expected 64 hexadecimal digits or "
-                                 "nothing",
-                                 file->name, file->sha256);
-        }
-        announced_file *out = &u->files[u->file_count++];
-        for (announced_file *earlier = u->files; earlier < out; earlier++) {
-            if (strcmp(earlier->name, file->name) == 0) {
-                return dr_fail_field(err, DR_INVALID_ARGUMENT, "header.files",
-                                     "%s is announced twice", file->name);
-            }
-        }
-        snprintf(out->name, sizeof out->name, "%s", file->name);
-        snprintf(out->sha256, sizeof out->sha256, "%s", file->sha256);
-        out->bytes = file->bytes;
-    }
-    return DR_OK;
-}
-
-static dr_code read_header(upload *u, const Dreamd__V1__RegisterHeader *h, dr_error *err)
-{
-    if (h->name[0] && !dr_model_name_ok(h->name)) {
-        return dr_fail_field(err, DR_INVALID_ARGUMENT, "header.name",
-                             "name is \"%.80s\", expected lower-case letters, digits, '-', '_' and "
-                             "'.', at most %d bytes",
-                             h->name, DR_MODEL_NAME_MAX);
-    }
-    if (strlen(h->expected_checkpoint) >= sizeof u->expected) {
-        return dr_fail_field(err, DR_INVALID_ARGUMENT, "header.expected_checkpoint",
-                             "expected_checkpoint is too long, expected \"sha256:\" and 64 digits");
-    }
-    if (h->n_aliases > ALIASES_MAX) {
-        return dr_fail_field(err, DR_INVALID_ARGUMENT, "header.aliases",
-                             "%zu aliases, at most %d are allowed", h->n_aliases, ALIASES_MAX);
-    }
-    for (size_t i = 0; i < h->n_aliases; i++) {
-        if (!dr_model_name_ok(h->aliases[i])) {
-            return dr_fail_field(err, DR_INVALID_ARGUMENT, "header.aliases",
-                                 "\"%.80s\" is no name for an alias", h->aliases[i]);
-        }
-        snprintf(u->aliases[u->alias_count++], sizeof u->aliases[0], "%s", h->aliases[i]);
-    }
-    snprintf(u->name, sizeof u->name, "%s", h->name);
-    snprintf(u->expected, sizeof u->expected, "%s", h->expected_checkpoint);
-    if (!h->server_path[0]) {
-        return read_files(u, h, err);
-    }
-    if (!dr_call_is_loopback(u->call)) {
-        return dr_fail_field(err, DR_PERMISSION_DENIED, "header.server_path",
-                             "server_path is allowed over loopback only: send the files");
-    }
-    if (h->manifest_json.len > 0 || h->n_files > 0) {
-        return dr_fail_field(err, DR_INVALID_ARGUMENT, "header.server_path",
-                             "server_path and files: expected one of the two");
-    }
-    u->server_path = dr_mem_strdup(h->server_path);
-    return u->server_path ? DR_OK : dr_mem_fail(err, "server_path");
-}
-
 static void take_header(upload *u, const Dreamd__V1__RegisterHeader *header)
 {
     if (u->is_open) {
@@ -232,7 +141,8 @@ static void take_header(upload *u, const Dreamd__V1__RegisterHeader *header)
         return;
     }
     u->is_open = true;
-    if (read_header(u, header, &u->error) != DR_OK) {
+    if (dr_upload_header_read(&u->header, header, dr_call_is_loopback(u->call), &u->error) !=
+        DR_OK) {
         refuse(u, &u->error);
         return;
     }
@@ -244,18 +154,19 @@ static void take_header(upload *u, const Dreamd__V1__RegisterHeader *header)
 /* Files come in the header's order: a full one makes room for the next. */
 static dr_code check_chunk(upload *u, const Dreamd__V1__RegisterChunk *chunk, dr_error *err)
 {
-    while (u->file_now < u->file_count && u->bytes_now == u->files[u->file_now].bytes &&
-           strcmp(chunk->name, u->files[u->file_now].name) != 0) {
+    while (u->file_now < u->header.file_count &&
+           u->bytes_now == u->header.files[u->file_now].bytes &&
+           strcmp(chunk->name, u->header.files[u->file_now].name) != 0) {
         u->file_now++;
         u->bytes_now = 0;
     }
-    if (u->file_now == u->file_count) {
+    if (u->file_now == u->header.file_count) {
         return dr_fail_field(err, DR_INVALID_ARGUMENT, "chunk.name",
                              "a chunk of \"%.64s\", but all announced files are complete: expected "
                              "finish",
                              chunk->name);
     }
-    const announced_file *file = &u->files[u->file_now];
+    const dr_announced_file *file = &u->header.files[u->file_now];
     if (strcmp(chunk->name, file->name) != 0) {
         return dr_fail_field(err, DR_INVALID_ARGUMENT, "chunk.name",
                              "a chunk of \"%.64s\", expected %s, of which %llu of %llu bytes are "
@@ -279,34 +190,10 @@ static void take_chunk(upload *u, const Dreamd__V1__RegisterChunk *chunk)
         return;
     }
     u->bytes_now += chunk->bytes.len;
-    write_part(u, u->files[u->file_now].name, &chunk->bytes);
+    write_part(u, u->header.files[u->file_now].name, &chunk->bytes);
 }
 
 /* ---- finish ---- */
-
-/* Whether each file is the one that was announced. */
-static dr_code check_digests(const upload *u, const dr_checkpoint *checkpoint, dr_error *err)
-{
-    for (size_t i = 0; i < u->file_count; i++) {
-        int index = dr_checkpoint_file_find(u->files[i].name);
-        uint64_t bytes = 0;
-        const char *found =
-            dr_checkpoint_file_digest(checkpoint, (dr_checkpoint_file)index, &bytes);
-        if (!found || bytes != u->files[i].bytes) {
-            return dr_fail_field(err, DR_DATA_LOSS, "header.files",
-                                 "%s: %llu bytes came, %llu "
-                                 "were announced",
-                                 u->files[i].name, (unsigned long long)bytes,
-                                 (unsigned long long)u->files[i].bytes);
-        }
-        if (u->files[i].sha256[0] && strcmp(found, u->files[i].sha256) != 0) {
-            return dr_fail_field(err, DR_DATA_LOSS, "header.files",
-                                 "%s: sha256 of what came is %s, announced was %s",
-                                 u->files[i].name, found, u->files[i].sha256);
-        }
-    }
-    return DR_OK;
-}
 
 /* Whether the family takes it and computes what the probe says. */
 static dr_code check_model(dr_checkpoint *checkpoint, dr_error *err)
@@ -327,16 +214,16 @@ static void run_finish(dr_store_job *job, dr_store *store)
     (void)store;
     upload *u = (upload *)job;
     dr_checkpoint *checkpoint;
-    const char *aliases[ALIASES_MAX];
-    for (size_t i = 0; i < u->alias_count; i++) {
-        aliases[i] = u->aliases[i];
+    const char *aliases[DR_UPLOAD_ALIASES_MAX];
+    for (size_t i = 0; i < u->header.alias_count; i++) {
+        aliases[i] = u->header.aliases[i];
     }
     dr_store_ingest_options options = {
-        .model = u->name, .aliases = aliases, .alias_count = u->alias_count};
-    dr_code code = dr_store_ingest_verify(&checkpoint, u->ingest,
-                                          u->expected[0] ? u->expected : NULL, &u->error);
+        .model = u->header.name, .aliases = aliases, .alias_count = u->header.alias_count};
+    dr_code code = dr_store_ingest_verify(
+        &checkpoint, u->ingest, u->header.expected[0] ? u->header.expected : NULL, &u->error);
     if (code == DR_OK) {
-        code = check_digests(u, checkpoint, &u->error);
+        code = dr_upload_header_check(&u->header, checkpoint, &u->error);
     }
     if (code == DR_OK) {
         code = check_model(checkpoint, &u->error);
@@ -375,12 +262,13 @@ static void on_finished(dr_store_job *job)
 
 static void take_finish(upload *u)
 {
-    while (u->file_now < u->file_count && u->bytes_now == u->files[u->file_now].bytes) {
+    while (u->file_now < u->header.file_count &&
+           u->bytes_now == u->header.files[u->file_now].bytes) {
         u->file_now++;
         u->bytes_now = 0;
     }
-    if (u->file_now < u->file_count) {
-        const announced_file *file = &u->files[u->file_now];
+    if (u->file_now < u->header.file_count) {
+        const dr_announced_file *file = &u->header.files[u->file_now];
         dr_fail_field(&u->error, DR_INVALID_ARGUMENT, "finish",
                       "%s is not complete: %llu of %llu "
                       "bytes are here",

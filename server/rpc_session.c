@@ -6,92 +6,7 @@
 #include <sys/random.h>
 
 #include "models/base/mem.h"
-#include "server/log.h"
 #include "server/rpc_verbs.h"
-#include "server/wire_plan.h"
-
-/* ---- describing ---- */
-
-static dr_code list_ended(Dreamd__V1__Session *out, const dr_session *session, dr_arena *arena,
-                          dr_error *err)
-{
-    size_t count = 0;
-    for (uint32_t i = 0; i < session->options.rows; i++) {
-        count += session->row[i].ended;
-    }
-    out->ended_rows = dr_arena_alloc(arena, (count + 1) * sizeof *out->ended_rows);
-    if (!out->ended_rows) {
-        return dr_mem_fail(err, "description of a session");
-    }
-    for (uint32_t i = 0; i < session->options.rows; i++) {
-        if (session->row[i].ended) {
-            out->ended_rows[out->n_ended_rows++] = i;
-        }
-    }
-    return DR_OK;
-}
-
-static dr_code describe_short(Dreamd__V1__Session *out, const dr_session *session, dr_arena *arena,
-                              dr_error *err)
-{
-    const dr_session_options *o = &session->options;
-    dreamd__v1__session__init(out);
-    out->session_id = (char *)session->id;
-    out->label = (char *)session->label;
-    out->status = dr_session_is_at_work(session) ? DREAMD__V1__SESSION_STATUS__SESSION_STATUS_BUSY
-                                                 : DREAMD__V1__SESSION_STATUS__SESSION_STATUS_READY;
-    out->model = (char *)o->model;
-    out->checkpoint = session->model->checkpoint;
-    out->rows = o->rows;
-    out->seed = o->seed;
-    out->committed_step_id = session->committed_step_id;
-    out->latent_mode = o->mode ? DREAMD__V1__LATENT_MODE__LATENT_MODE_MODE
-                               : DREAMD__V1__LATENT_MODE__LATENT_MODE_SAMPLE;
-    out->autoreset = DREAMD__V1__AUTORESET_MODE__AUTORESET_MODE_DISABLED;
-    out->horizon = o->horizon;
-    out->ttl_ms = o->ttl_ms;
-    out->time_left_ms = dr_session_time_left_ms(session);
-    out->opened_unix_ms = session->opened_unix_ms;
-    out->bytes = session->bytes;
-    return list_ended(out, session, arena, err);
-}
-
-static dr_code describe(Dreamd__V1__Session *out, const dr_session *session, dr_arena *arena,
-                        dr_error *err)
-{
-    const dr_served *served = session->model;
-    const dr_ending *ending = &session->options.ending;
-    dr_code code = describe_short(out, session, arena, err);
-    if (code == DR_OK) {
-        code =
-            dr_wire_space(&out->observation_space, served->manifest->observation_space, arena, err);
-    }
-    if (code == DR_OK) {
-        code = dr_wire_space(&out->action_space, served->manifest->action_space, arena, err);
-    }
-    if (code == DR_OK) {
-        code = dr_wire_specs(&out->state, &out->n_state, &out->outputs, &out->n_outputs,
-                             &out->heads, &out->n_heads, served, arena, err);
-    }
-    out->ending = dr_arena_alloc(arena, sizeof *out->ending);
-    if (code == DR_OK && served->planning_error.code == DR_OK) {
-        out->planning = dr_arena_alloc(arena, sizeof *out->planning);
-        if (out->planning) {
-            dr_wire_plan_write(out->planning, &served->planning);
-        }
-    }
-    if (code != DR_OK || !out->ending) {
-        return code == DR_OK ? dr_mem_fail(err, "description of a session") : code;
-    }
-    dreamd__v1__ending__init(out->ending);
-    out->ending->rule = ending->by_threshold ? DREAMD__V1__ENDING__RULE__THRESHOLD
-                                             : DREAMD__V1__ENDING__RULE__NEVER;
-    if (ending->by_threshold) {
-        out->ending->optional_threshold_case = DREAMD__V1__ENDING__OPTIONAL_THRESHOLD_THRESHOLD;
-        out->ending->threshold = ending->threshold;
-    }
-    return DR_OK;
-}
 
 /* ---- OpenSession ---- */
 
@@ -293,7 +208,7 @@ static void on_model(dr_models_wish *wish)
         Dreamd__V1__Session described;
         dr_code code = open_session(&session, oc, &err);
         if (code == DR_OK) {
-            code = describe(&described, session, dr_call_arena(call), &err);
+            code = dr_rpc_describe(&described, session, dr_call_arena(call), &err);
         }
         if (code == DR_OK) {
             Dreamd__V1__OpenSessionResponse reply = DREAMD__V1__OPEN_SESSION_RESPONSE__INIT;
@@ -346,7 +261,7 @@ void dr_rpc_get_session(dr_call *call, const void *message)
     Dreamd__V1__Session described;
     dr_code code = dr_sessions_get(&session, daemon->sessions, request->session_id, &err);
     if (code == DR_OK) {
-        code = describe(&described, session, dr_call_arena(call), &err);
+        code = dr_rpc_describe(&described, session, dr_call_arena(call), &err);
     }
     if (code != DR_OK) {
         dr_call_finish(call, &err);
@@ -405,7 +320,7 @@ void dr_rpc_list_sessions(dr_call *call, const void *message)
             continue;
         }
         Dreamd__V1__Session *described = dr_arena_alloc(arena, sizeof *described);
-        code = described ? describe_short(described, session, arena, &err)
+        code = described ? dr_rpc_describe_short(described, session, arena, &err)
                          : dr_mem_fail(&err, "page of sessions");
         reply.sessions[reply.n_sessions++] = described;
     }

@@ -1,4 +1,4 @@
-/* rpc_verbs.c: Reset, Observe, Step, Encode, Decode, Act: requests checked and laid out. */
+/* rpc_verbs.c: how a request begins, and those that change a session: Reset, Observe, Step. */
 #include <stddef.h>
 #include <string.h>
 
@@ -8,13 +8,8 @@
 
 /* What a default is made of; ended by NULL. */
 static const char *const STEP_DEFAULTS[] = {"reward", "continue", NULL};
-static const char *const ENCODE_DEFAULTS[] = {"embedding", NULL};
-static const char *const DECODE_DEFAULTS[] = {"observation", NULL};
 
 /* ---- the common way ---- */
-
-typedef dr_code (*prepare)(dr_verb_call *vc, dr_wire_tensors *tensors, const void *request,
-                           dr_error *err);
 
 static dr_code begin(dr_verb_call *vc, bool *is_replay, dr_error *err)
 {
@@ -63,9 +58,8 @@ static dr_code copy_keys(dr_verb_call *vc, dr_error *err)
     return DR_OK;
 }
 
-/* `extra`: what a request says beyond the common fields, for telling repeats. */
-static void start(dr_call *call, const void *request, const dr_wire_request *wire, dr_ask ask,
-                  uint64_t extra, prepare prepare_ask)
+void dr_verb_start(dr_call *call, const void *request, const dr_wire_request *wire, dr_ask ask,
+                   uint64_t extra, dr_verb_prepare prepare)
 {
     dr_error err;
     dr_daemon *daemon = dr_call_get_service(call);
@@ -101,7 +95,7 @@ static void start(dr_call *call, const void *request, const dr_wire_request *wir
         code = copy_keys(vc, &err);
     }
     if (code == DR_OK) {
-        code = prepare_ask(vc, &tensors, request, &err);
+        code = prepare(vc, &tensors, request, &err);
     }
     if (code == DR_OK && vc->verb.work.key.outputs == 0) {
         dr_verb_complete(vc);
@@ -123,7 +117,7 @@ static uint64_t state_outputs(const dr_served *served, dr_verb verb)
     return all.set;
 }
 
-static dr_verb_input *new_inputs(dr_verb_call *vc, dr_error *err)
+dr_verb_input *dr_verb_new_inputs(dr_verb_call *vc, dr_error *err)
 {
     dr_verb_input *inputs =
         dr_arena_zalloc(dr_call_arena(vc->call), DR_SPACE_LEAVES_MAX + 2, sizeof *inputs);
@@ -142,8 +136,8 @@ static dr_code take_action(dr_verb_call *vc, dr_verb_input *inputs, dr_wire_tens
                               dr_call_arena(vc->call), err);
 }
 
-static dr_code take_observation(dr_verb_call *vc, dr_verb_input *inputs, dr_wire_tensors *tensors,
-                                dr_error *err)
+dr_code dr_verb_take_observation(dr_verb_call *vc, dr_verb_input *inputs, dr_wire_tensors *tensors,
+                                 dr_error *err)
 {
     const dr_space *space = vc->served->manifest->observation_space;
     return dr_wire_take_space(inputs, &vc->verb.input_count, tensors, "observation", space,
@@ -157,7 +151,7 @@ static dr_code prepare_step(dr_verb_call *vc, dr_wire_tensors *tensors, const vo
 {
     (void)request;
     dr_session *session = vc->session;
-    dr_verb_input *inputs = new_inputs(vc, err);
+    dr_verb_input *inputs = dr_verb_new_inputs(vc, err);
     dr_code code = inputs ? dr_session_check_alive(session, vc->rows, vc->count, err) : err->code;
     if (code == DR_OK) {
         code = take_action(vc, inputs, tensors, err);
@@ -190,7 +184,7 @@ void dr_rpc_step(dr_call *call, const void *message)
 {
     const Dreamd__V1__StepRequest *request = message;
     dr_wire_request wire = DR_WIRE_REQUEST(request, step_id);
-    start(call, request, &wire, DR_ASK_STEP, 0, prepare_step);
+    dr_verb_start(call, request, &wire, DR_ASK_STEP, 0, prepare_step);
 }
 
 /* ---- Observe ---- */
@@ -219,10 +213,10 @@ static dr_code prepare_observe(dr_verb_call *vc, dr_wire_tensors *tensors, const
                                dr_error *err)
 {
     (void)request;
-    dr_verb_input *inputs = new_inputs(vc, err);
+    dr_verb_input *inputs = dr_verb_new_inputs(vc, err);
     dr_code code = inputs ? take_past_action(vc, inputs, tensors, err) : err->code;
     if (code == DR_OK) {
-        code = take_observation(vc, inputs, tensors, err);
+        code = dr_verb_take_observation(vc, inputs, tensors, err);
     }
     if (code == DR_OK) {
         code = dr_wire_tensors_end(tensors, "the observation, and action", err);
@@ -244,7 +238,7 @@ void dr_rpc_observe(dr_call *call, const void *message)
 {
     const Dreamd__V1__ObserveRequest *request = message;
     dr_wire_request wire = DR_WIRE_REQUEST(request, step_id);
-    start(call, request, &wire, DR_ASK_OBSERVE, 0, prepare_observe);
+    dr_verb_start(call, request, &wire, DR_ASK_OBSERVE, 0, prepare_observe);
 }
 
 /* ---- Reset ---- */
@@ -326,140 +320,5 @@ void dr_rpc_reset(dr_call *call, const void *message)
     for (size_t i = 0; i < request->n_seeds; i++) {
         extra = (extra ^ request->seeds[i]) * 0x9e3779b97f4a7c15u;
     }
-    start(call, request, &wire, DR_ASK_RESET, extra, prepare_reset);
-}
-
-/* ---- Encode ---- */
-
-static dr_code prepare_encode(dr_verb_call *vc, dr_wire_tensors *tensors, const void *request,
-                              dr_error *err)
-{
-    (void)request;
-    dr_verb_input *inputs = new_inputs(vc, err);
-    dr_code code = inputs ? take_observation(vc, inputs, tensors, err) : err->code;
-    if (code == DR_OK) {
-        code = dr_wire_tensors_end(tensors, "the observation", err);
-    }
-    if (code == DR_OK) {
-        code = dr_wire_outputs_read(&vc->wanted, vc->wire.n_outputs, vc->wire.outputs, vc->served,
-                                    DR_VERB_ENCODE, 0, err);
-    }
-    if (code == DR_OK && vc->wire.n_outputs == 0 &&
-        dr_wire_outputs_add(&vc->wanted, vc->served, DR_VERB_ENCODE, ENCODE_DEFAULTS) == 0) {
-        code = dr_fail(err, DR_FAILED_PRECONDITION, "model %s has no encoder", vc->served->name);
-    }
-    return code == DR_OK ? dr_verb_lay_out(vc, DR_VERB_ENCODE, 0, err) : code;
-}
-
-void dr_rpc_encode(dr_call *call, const void *message)
-{
-    const Dreamd__V1__EncodeRequest *request = message;
-    dr_wire_request wire = DR_WIRE_REQUEST(request, at_step_id);
-    start(call, request, &wire, DR_ASK_ENCODE, 0, prepare_encode);
-}
-
-/* ---- Decode ---- */
-
-/* Latents that the caller has, instead of the session's. */
-static dr_code take_given_states(dr_verb_call *vc, dr_wire_tensors *tensors, dr_error *err)
-{
-    const dr_tensor *first = &tensors->list[0].tensor;
-    if (vc->wire.rows) {
-        return dr_fail_field(err, DR_INVALID_ARGUMENT, "rows",
-                             "rows select the session's latents; leave them out with tensors");
-    }
-    if (first->rank == 0 || first->shape[0] < 1 || first->shape[0] > DR_SESSION_ROWS_MAX) {
-        return dr_fail_field(err, DR_INVALID_ARGUMENT, "tensors[0].shape",
-                             "dimension 0 must be the number of latents, 1 to %d",
-                             DR_SESSION_ROWS_MAX);
-    }
-    vc->count = (uint32_t)first->shape[0];
-    float *states = dr_arena_alloc(dr_call_arena(vc->call),
-                                   sizeof *states * vc->count * (size_t)vc->served->state_width);
-    vc->keys = dr_arena_zalloc(dr_call_arena(vc->call), vc->count, sizeof *vc->keys);
-    if (!states || !vc->keys) {
-        return dr_mem_fail(err, "given latents");
-    }
-    for (uint32_t i = 0; i < vc->count; i++) {
-        vc->keys[i] = (dr_noise_key){.seed = vc->session->options.seed, .row = i, .mode = 1};
-    }
-    vc->verb.states = states;
-    return dr_wire_take_state(states, tensors, vc->served->model, vc->count, err);
-}
-
-static dr_code prepare_decode(dr_verb_call *vc, dr_wire_tensors *tensors, const void *request,
-                              dr_error *err)
-{
-    (void)request;
-    dr_code code = tensors->count > 0 ? take_given_states(vc, tensors, err) : DR_OK;
-    if (code == DR_OK) {
-        code = dr_wire_tensors_end(tensors, "state.<part>, or nothing", err);
-    }
-    if (code == DR_OK) {
-        code = dr_wire_outputs_read(&vc->wanted, vc->wire.n_outputs, vc->wire.outputs, vc->served,
-                                    DR_VERB_READ, DR_MAKES_STATE, err);
-    }
-    if (code == DR_OK && vc->wire.n_outputs == 0 &&
-        dr_wire_outputs_add(&vc->wanted, vc->served, DR_VERB_READ, DECODE_DEFAULTS) == 0) {
-        code = dr_fail(err, DR_FAILED_PRECONDITION, "model %s has no decoder", vc->served->name);
-    }
-    return code == DR_OK ? dr_verb_lay_out(vc, DR_VERB_READ, DR_MAKES_STATE, err) : code;
-}
-
-void dr_rpc_decode(dr_call *call, const void *message)
-{
-    const Dreamd__V1__DecodeRequest *request = message;
-    dr_wire_request wire = DR_WIRE_REQUEST(request, at_step_id);
-    start(call, request, &wire, DR_ASK_DECODE, 0, prepare_decode);
-}
-
-/* ---- Act ---- */
-
-static dr_code prepare_act(dr_verb_call *vc, dr_wire_tensors *tensors, const void *message,
-                           dr_error *err)
-{
-    const Dreamd__V1__ActRequest *request = message;
-    const char *action = "action";
-    switch (request->action_mode) {
-    case DREAMD__V1__LATENT_MODE__LATENT_MODE_UNSPECIFIED:
-    case DREAMD__V1__LATENT_MODE__LATENT_MODE_MODE:
-        break;
-    case DREAMD__V1__LATENT_MODE__LATENT_MODE_SAMPLE:
-        action = "action.sample";
-        vc->is_sample = true;
-        for (uint32_t i = 0; i < vc->count; i++) {
-            vc->keys[i].mode = 0; /* copies: a session of modes may draw an action all the same */
-        }
-        break;
-    default:
-        return dr_fail_field(err, DR_INVALID_ARGUMENT, "action_mode",
-                             "action_mode is %d, expected SAMPLE or MODE", request->action_mode);
-    }
-    dr_code code = dr_wire_tensors_end(tensors, "none", err);
-    if (code != DR_OK) {
-        return code;
-    }
-    if (dr_served_find_output(vc->served, DR_VERB_READ, action) < 0) {
-        return dr_fail(err, DR_FAILED_PRECONDITION, "model %s has no actor: Plan chooses actions",
-                       vc->served->name);
-    }
-    char **names = dr_arena_zalloc(dr_call_arena(vc->call), vc->wire.n_outputs + 1, sizeof *names);
-    if (!names) {
-        return dr_mem_fail(err, "outputs");
-    }
-    for (size_t i = 0; i < vc->wire.n_outputs; i++) {
-        bool is_action = strcmp(vc->wire.outputs[i], "action") == 0;
-        names[i] = is_action ? (char *)action : vc->wire.outputs[i];
-    }
-    names[vc->wire.n_outputs] = (char *)action;
-    code = dr_wire_outputs_read(&vc->wanted, vc->wire.n_outputs ? vc->wire.n_outputs : 1, names,
-                                vc->served, DR_VERB_READ, DR_MAKES_STATE, err);
-    return code == DR_OK ? dr_verb_lay_out(vc, DR_VERB_READ, DR_MAKES_STATE, err) : code;
-}
-
-void dr_rpc_act(dr_call *call, const void *message)
-{
-    const Dreamd__V1__ActRequest *request = message;
-    dr_wire_request wire = DR_WIRE_REQUEST(request, at_step_id);
-    start(call, request, &wire, DR_ASK_ACT, 0, prepare_act);
+    dr_verb_start(call, request, &wire, DR_ASK_RESET, extra, prepare_reset);
 }

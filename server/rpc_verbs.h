@@ -1,6 +1,6 @@
 /* rpc_verbs.h: one request that computes rows of a session, from its arrival to its answer.
  *
- *   request ─→ prepare (rpc_verbs.c: check, lay out) ─→ submit ─→ compute
+ *   request ─→ prepare (rpc_verbs.c, rpc_read.c) ─→ submit ─→ compute
  *                    │ wrong: status                                │ loop item
  *                    ↓                                              ↓
  *                  abandon ←── late, cancelled, failed ── finish (rpc_verb_run.c) ─→ commit, reply
@@ -56,6 +56,17 @@ typedef struct {
     dr_room room;
 } dr_verb_call;
 
+/* Checks what a verb of its own needs, and lays it out. */
+typedef dr_code (*dr_verb_prepare)(dr_verb_call *vc, dr_wire_tensors *tensors, const void *request,
+                                   dr_error *err);
+/* From a request's arrival to its submission. `extra`: what it says beyond the common fields, for
+ * telling repeats. */
+void dr_verb_start(dr_call *call, const void *request, const dr_wire_request *wire, dr_ask ask,
+                   uint64_t extra, dr_verb_prepare prepare);
+/* Room for an action and all observations; NULL: `err` says why. */
+dr_verb_input *dr_verb_new_inputs(dr_verb_call *vc, dr_error *err);
+DR_CHECKED dr_code dr_verb_take_observation(dr_verb_call *vc, dr_verb_input *inputs,
+                                            dr_wire_tensors *tensors, dr_error *err);
 /* Lays out vc->outputs for `wanted` and what `hidden` adds; copies latents where nothing
  * changes. */
 DR_CHECKED dr_code dr_verb_lay_out(dr_verb_call *vc, dr_verb verb, uint64_t hidden, dr_error *err);
@@ -67,6 +78,12 @@ void dr_verb_complete(dr_verb_call *vc);
 void dr_verb_fail(dr_verb_call *vc, const dr_error *err);
 /* The reply of a commit made before. */
 void dr_verb_replay(dr_call *call, const dr_session *session);
+
+/* A session as lists show it, and with all that is needed to speak to it. */
+DR_CHECKED dr_code dr_rpc_describe_short(Dreamd__V1__Session *out, const dr_session *session,
+                                         dr_arena *arena, dr_error *err);
+DR_CHECKED dr_code dr_rpc_describe(Dreamd__V1__Session *out, const dr_session *session,
+                                   dr_arena *arena, dr_error *err);
 
 /* Handlers */
 void dr_rpc_reset(dr_call *call, const void *request);

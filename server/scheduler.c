@@ -8,39 +8,12 @@
  */
 #include "server/scheduler.h"
 
-#include <pthread.h>
-#include <string.h>
 #include <time.h>
 
 #include "models/base/check.h"
 #include "models/base/mem.h"
 #include "server/limits.h"
-
-enum { BUCKETS = 256 };
-
-struct dr_lane {
-    dr_lane_key key;
-    bool is_long;
-    uint32_t batch_rows;
-    uint32_t head_count;
-    dr_work *heads;           /* the next in turn; a ring */
-    dr_lane *next, *previous; /* ring of lanes */
-    dr_lane *bucket_next;
-};
-
-struct dr_scheduler {
-    pthread_mutex_t lock;
-    pthread_cond_t work_came;
-    dr_scheduler_options options;
-    dr_lane *lanes; /* the next in turn; a ring */
-    dr_lane *buckets[BUCKETS];
-    dr_lane *spare; /* empty lanes, kept for the next */
-    uint32_t idle;  /* threads that wait */
-    uint32_t long_running;
-    uint64_t wakes;
-    bool stopped;
-    dr_scheduler_stats stats;
-};
+#include "server/scheduler_impl.h"
 
 static uint64_t now_ns(void)
 {
@@ -79,129 +52,6 @@ void dr_scheduler_destroy(dr_scheduler *s)
     dr_mem_free(s);
 }
 
-/* ---- lanes ---- */
-
-static dr_lane **bucket_of(dr_scheduler *s, const dr_lane_key *key)
-{
-    uint64_t h = (uint64_t)(uintptr_t)key->model / 64 * 0x9e3779b97f4a7c15u;
-    h = (h ^ key->outputs ^ ((uint64_t)key->verb << 56)) * 0x9e3779b97f4a7c15u;
-    return &s->buckets[h >> 56];
-}
-
-static bool keys_equal(const dr_lane_key *a, const dr_lane_key *b)
-{
-    return a->model == b->model && a->verb == b->verb && a->outputs == b->outputs;
-}
-
-/* The lane of the key, made where there is none; NULL without memory. */
-static dr_lane *get_lane(dr_scheduler *s, const dr_work *work)
-{
-    dr_lane **bucket = bucket_of(s, &work->key);
-    for (dr_lane *lane = *bucket; lane; lane = lane->bucket_next) {
-        if (keys_equal(&lane->key, &work->key)) {
-            return lane;
-        }
-    }
-    dr_lane *lane = s->spare;
-    if (lane) {
-        s->spare = lane->bucket_next;
-    } else if (!(lane = dr_mem_alloc(sizeof *lane))) {
-        return NULL;
-    }
-    *lane = (dr_lane){.key = work->key,
-                      .is_long = work->is_long,
-                      .batch_rows = work->batch_rows,
-                      .bucket_next = *bucket};
-    *bucket = lane;
-    if (!s->lanes) {
-        s->lanes = lane->next = lane->previous = lane;
-    } else {
-        lane->next = s->lanes;
-        lane->previous = s->lanes->previous;
-        lane->previous->next = lane->next->previous = lane;
-    }
-    return lane;
-}
-
-static void drop_lane(dr_scheduler *s, dr_lane *lane)
-{
-    dr_lane **link = bucket_of(s, &lane->key);
-    while (*link != lane) {
-        link = &(*link)->bucket_next;
-    }
-    *link = lane->bucket_next;
-    if (lane->next == lane) {
-        s->lanes = NULL;
-    } else {
-        lane->previous->next = lane->next;
-        lane->next->previous = lane->previous;
-        if (s->lanes == lane) {
-            s->lanes = lane->next;
-        }
-    }
-    lane->bucket_next = s->spare;
-    s->spare = lane;
-}
-
-/* ---- heads of a lane ---- */
-
-static void add_head(dr_lane *lane, dr_work *work)
-{
-    if (!lane->heads) {
-        lane->heads = work->ring_next = work->ring_previous = work;
-    } else {
-        work->ring_next = lane->heads;
-        work->ring_previous = lane->heads->ring_previous;
-        work->ring_previous->ring_next = work->ring_next->ring_previous = work;
-    }
-    lane->head_count++;
-    work->head_next = work->owner->heads;
-    work->owner->heads = work;
-}
-
-static void remove_head(dr_lane *lane, dr_work *work)
-{
-    if (work->ring_next == work) {
-        lane->heads = NULL;
-    } else {
-        work->ring_previous->ring_next = work->ring_next;
-        work->ring_next->ring_previous = work->ring_previous;
-        if (lane->heads == work) {
-            lane->heads = work->ring_next;
-        }
-    }
-    lane->head_count--;
-    dr_work **link = &work->owner->heads;
-    while (*link != work) {
-        link = &(*link)->head_next;
-    }
-    *link = work->head_next;
-}
-
-/* Nothing of a head waits any more: the owner's next work takes a place at the end. Drops the
- * lane when that was the last. */
-static void retire_head(dr_scheduler *s, dr_work *work)
-{
-    dr_lane *lane = work->lane;
-    remove_head(lane, work);
-    work->lane = NULL;
-    if (work->behind) {
-        add_head(lane, work->behind);
-        work->behind = NULL;
-    } else if (!lane->heads) {
-        drop_lane(s, lane);
-    }
-}
-
-static dr_work *find_head(const dr_work_owner *owner, const dr_lane *lane)
-{
-    dr_work *head = owner->heads;
-    while (head && head->lane != lane) {
-        head = head->head_next;
-    }
-    return head;
-}
-
 /* ---- submit, cancel ---- */
 
 static dr_code check_room(const dr_scheduler *s, const dr_work *work, dr_error *err)
@@ -233,7 +83,7 @@ dr_code dr_scheduler_submit(dr_scheduler *s, dr_work *work, dr_error *err)
     DR_ASSERT(work->rows > 0 && work->batch_rows > 0 && work->batch_rows <= DR_BATCH_ROWS_MAX);
     pthread_mutex_lock(&s->lock);
     dr_code code = check_room(s, work, err);
-    dr_lane *lane = code == DR_OK ? get_lane(s, work) : NULL;
+    dr_lane *lane = code == DR_OK ? dr__lane_get(s, work) : NULL;
     if (lane) {
         work->lane = lane;
         work->error = (dr_error){.code = DR_OK};
@@ -242,9 +92,9 @@ dr_code dr_scheduler_submit(dr_scheduler *s, dr_work *work, dr_error *err)
         work->behind = NULL;
         work->submitted_ns = now_ns();
         atomic_store(&work->stop, false);
-        dr_work *head = find_head(work->owner, lane);
+        dr_work *head = dr__lane_find_head(work->owner, lane);
         if (!head) {
-            add_head(lane, work);
+            dr__lane_add_head(lane, work);
         } else {
             while (head->behind) {
                 head = head->behind;
@@ -270,9 +120,9 @@ static void withdraw(dr_scheduler *s, dr_work *work)
     if (!work->lane) {
         return;
     }
-    dr_work *head = find_head(work->owner, work->lane);
+    dr_work *head = dr__lane_find_head(work->owner, work->lane);
     if (head == work) {
-        retire_head(s, work);
+        dr__lane_retire_head(s, work);
         return;
     }
     while (head->behind != work) {
@@ -370,7 +220,7 @@ static void fill_batch(dr_scheduler *s, dr_batch *batch, dr_lane *lane)
         dr_work *work = batch->slices[i].work;
         if (work->taken == work->rows) {
             heads_left -= work->behind == NULL;
-            retire_head(s, work);
+            dr__lane_retire_head(s, work);
         }
     }
     /* Room is left only where all of these are served: on to works that stood behind them, and
@@ -381,7 +231,7 @@ static void fill_batch(dr_scheduler *s, dr_batch *batch, dr_lane *lane)
         take_rows(batch, add_slice(batch, work), work, room - batch->rows);
         if (work->taken == work->rows) {
             heads_left -= work->behind == NULL;
-            retire_head(s, work);
+            dr__lane_retire_head(s, work);
         }
     }
 }
