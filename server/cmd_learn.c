@@ -191,6 +191,7 @@ static void catch_interrupts(void)
     struct sigaction action = {.sa_handler = ask_to_stop, .sa_flags = SA_RESETHAND};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN); /* the curve's reader may leave: the checkpoint matters */
 }
 
 int dr_cmd_learn(int argc, char *const *argv)

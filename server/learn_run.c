@@ -9,6 +9,7 @@
  */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "models/base/check.h"
 #include "models/base/file.h"
@@ -273,15 +274,31 @@ static dr_code make_learner(dr_learn *run, dr_error *err)
     return code;
 }
 
+/* Now, not after minutes of learning. */
+static dr_code check_out(const char *out, dr_error *err)
+{
+    char parent[4096];
+    const char *slash = strrchr(out, '/');
+    int length = slash ? (int)(slash - out) : 0;
+    if (length >= (int)sizeof parent)
+        return dr_fail(err, DR_INVALID_ARGUMENT, "--out: the path is too long");
+    snprintf(parent, sizeof parent, "%.*s", slash ? length : 1, slash ? out : ".");
+    if (slash && length == 0)
+        snprintf(parent, sizeof parent, "/");
+    if (dr_file_exists(out))
+        return dr_fail(err, DR_ALREADY_EXISTS, "--out: %s is there already, expected a new folder",
+                       out);
+    if (!dr_file_is_folder(parent))
+        return dr_fail(err, DR_NOT_FOUND, "--out: there is no folder %s to make it in", parent);
+    return DR_OK;
+}
+
 static dr_code prepare(dr_learn *run, dr_error *err)
 {
     const dr_learn_options *o = run->options;
     dr_episode_list list = {0};
-    dr_code code = DR_OK;
-    if (dr_file_exists(o->out))
-        return dr_fail(err, DR_ALREADY_EXISTS, "--out: %s is there already, expected a new folder",
-                       o->out);
-    if (o->record[0])
+    dr_code code = check_out(o->out, err);
+    if (!code && o->record[0])
         code = dr_file_make_folder(o->record, err);
     if (!code && o->episodes[0])
         code = dr_episode_list_load(&list, o->episodes, err);

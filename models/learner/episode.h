@@ -60,6 +60,10 @@ DR_CHECKED dr_code dr_episode_save(const dr_episode *episode, const dr_episode_s
 DR_CHECKED dr_code dr_episode_load(dr_episode **out, dr_episode_spaces *spaces, const char *path,
                                    dr_error *err);
 
+/* The same over memory, borrowed for the call. `what` begins messages. */
+DR_CHECKED dr_code dr_episode_parse(dr_episode **out, dr_episode_spaces *spaces, const void *bytes,
+                                    size_t length, const char *what, dr_error *err);
+
 /* All *.safetensors of a folder, in the order of their names; any other name is refused. */
 typedef struct {
     dr_episode **items; /* owned, as each of them */

@@ -252,6 +252,18 @@ dr_code dr_episode_load(dr_episode **out, dr_episode_spaces *spaces, const char 
     return code;
 }
 
+dr_code dr_episode_parse(dr_episode **out, dr_episode_spaces *spaces, const void *bytes,
+                         size_t length, const char *what, dr_error *err)
+{
+    dr_safetensors *st;
+    dr_code code = dr_safetensors_parse(&st, bytes, length, what, err);
+    if (code)
+        return code;
+    code = read_file(out, spaces, st, what, err);
+    dr_safetensors_close(st);
+    return code;
+}
+
 /* ---- folders ---- */
 
 static int is_episode_name(const char *name)
