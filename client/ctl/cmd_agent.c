@@ -23,6 +23,7 @@ static const char *const help =
     "dreamctl agent --model pendulum --env pendulum --act plan --episodes 20 --seed 0 --json\n"
     "dreamctl agent --model pendulum --env pendulum --act plan --set \"horizon=15 "
     "candidates=128\"\n"
+    "dreamctl agent --model cartpole --env cartpole --act plan --episodes 20\n"
     "dreamctl agent --env pendulum --act random       what no model at all is worth\n"
     "\nPrints mean_return over the episodes and how long plans took. Ctrl-C closes the session.\n";
 
@@ -353,7 +354,7 @@ int ctl_cmd_agent(int argc, char **argv)
     state s = {.act_name = "plan", .episodes = 1};
     const ctl_option options[] = {
         {"model", CTL_TEXT, &s.model, NULL, "NAME", "name[@version|@alias] of the hosted model"},
-        {"env", CTL_TEXT, &s.env_name, NULL, "NAME", "the real environment: pendulum"},
+        {"env", CTL_TEXT, &s.env_name, NULL, "NAME", "the real environment: pendulum, cartpole"},
         {"act", CTL_TEXT, &s.act_name, NULL, "HOW", "plan (search), actor (its policy), random"},
         {"episodes", CTL_U32, &s.episodes, NULL, "N", "how many (1)"},
         {"seed", CTL_U64, &s.seed, NULL, "N", "of the session; episode e starts with N + e (0)"},

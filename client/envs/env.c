@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-static const dr_env_kind *const kinds[] = {&dr_env_pendulum};
+static const dr_env_kind *const kinds[] = {&dr_env_pendulum, &dr_env_cartpole};
 
 const dr_env_kind *dr_env_get(size_t index)
 {

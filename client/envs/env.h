@@ -33,7 +33,7 @@ typedef struct {
     uint32_t action_count; /* discrete: actions are 0 to action_count - 1; 0: continuous */
     uint32_t steps_max;    /* truncated after this many */
     const float *observation_low, *observation_high; /* [observation_size] */
-    const float *action_low, *action_high;           /* [action_size] */
+    const float *action_low, *action_high; /* [action_size]; NULL where actions are discrete */
 
     /* Draws a first state; `random` goes through dr_env_random. */
     void (*draw)(double *state, uint64_t *random);
@@ -76,5 +76,6 @@ void dr_env_random_action(float *action, const dr_env_kind *kind, uint64_t *rand
 
 /* ---- the environments ---- */
 extern const dr_env_kind dr_env_pendulum;
+extern const dr_env_kind dr_env_cartpole;
 
 #endif
