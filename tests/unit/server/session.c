@@ -1,0 +1,230 @@
+/* Sessions without a network: what is committed, what is kept, and where plans begin. */
+#include "server/sessions.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <string.h>
+
+#include "models/base/mem.h"
+#include "tests/support/tiny_model.h"
+
+typedef struct {
+    tiny_model tiny;
+    dr_served *served;
+    dr_loop *loop;
+    dr_sessions *table;
+    dr_error err;
+} fixture;
+
+static void set_up(fixture *f)
+{
+    dr_sessions_options options = {.sessions_max = 3, .bytes_max = 1 << 20};
+    cr_assert(eq(int, tiny_model_init(&f->tiny, 3, &f->err), DR_OK), "%s", f->err.message);
+    cr_assert(eq(int, dr_served_create(&f->served, f->tiny.model, &f->err), DR_OK));
+    cr_assert(eq(int, dr_loop_create(&f->loop, &f->err), DR_OK));
+    cr_assert(eq(int, dr_sessions_create(&f->table, f->loop, &options, &f->err), DR_OK));
+}
+
+static void tear_down(fixture *f)
+{
+    dr_sessions_destroy(f->table);
+    dr_loop_destroy(f->loop);
+    cr_assert(eq(u32, f->served->sessions, 0));
+    dr_served_release(f->served);
+    tiny_model_deinit(&f->tiny);
+}
+
+static dr_session *open_one(fixture *f, uint32_t rows)
+{
+    dr_session *session;
+    dr_session_options options = {
+        .model = "tiny@1", .rows = rows, .seed = 7, .ttl_ms = 1000, .label = "", .request_id = ""};
+    cr_assert(eq(int, dr_sessions_open(&session, f->table, f->served, &options, &f->err), DR_OK),
+              "%s", f->err.message);
+    return session;
+}
+
+static dr_begin begin(fixture *f, dr_session *session, uint64_t step_id, uint64_t hash)
+{
+    dr_step_claim claim = {.has_step_id = true, .step_id = step_id, .hash = hash};
+    return dr_session_begin(session, &claim, &f->err);
+}
+
+/* A change that writes `value` into every number of the rows. */
+static void commit(fixture *f, dr_session *session, const uint32_t *rows, uint32_t count,
+                   float value)
+{
+    cr_assert(eq(int, dr_session_reserve(session, &f->err), DR_OK));
+    for (size_t i = 0; i < count * (size_t)f->served->state_width; i++) {
+        session->scratch[i] = value;
+    }
+    dr_session_commit(session, rows, count);
+}
+
+Test(session, a_fresh_one_is_in_the_initial_state_at_step_0)
+{
+    fixture f;
+    set_up(&f);
+    dr_session *session = open_one(&f, 3);
+    size_t width = (size_t)f.served->state_width;
+    cr_expect(eq(u64, session->committed_step_id, 0));
+    for (uint32_t i = 0; i < 3; i++) {
+        cr_expect(eq(
+            int, memcmp(session->states + i * width, f.served->initial, width * sizeof(float)), 0));
+        cr_expect(eq(u32, session->row[i].key.row, i));
+        cr_expect(eq(u64, session->row[i].key.seed, 7));
+        cr_expect(session->row[i].fresh);
+    }
+    cr_expect(eq(sz, strlen(session->id), 32));
+    tear_down(&f);
+}
+
+Test(session, a_change_is_begun_once_at_a_time_and_in_order)
+{
+    fixture f;
+    set_up(&f);
+    dr_session *session = open_one(&f, 1);
+    cr_expect(eq(int, begin(&f, session, 2, 0), DR_BEGIN_REFUSED));
+    cr_expect(eq(str, (char *)f.err.reason, "STEP_ID_GAP"));
+    cr_assert(eq(int, begin(&f, session, 1, 0), DR_BEGIN_GO));
+    cr_expect(eq(int, begin(&f, session, 1, 0), DR_BEGIN_REFUSED));
+    cr_expect(eq(int, f.err.code, DR_ABORTED));
+    cr_expect(eq(str, (char *)f.err.reason, "SESSION_BUSY"));
+    dr_session_abandon(session);
+    cr_expect(eq(u64, session->committed_step_id, 0));
+    cr_expect(eq(int, begin(&f, session, 1, 0), DR_BEGIN_GO));
+    commit(&f, session, NULL, 1, 1);
+    cr_expect(eq(u64, session->committed_step_id, 1));
+    tear_down(&f);
+}
+
+Test(session, a_commit_changes_the_selected_rows_alone)
+{
+    fixture f;
+    set_up(&f);
+    dr_session *session = open_one(&f, 4);
+    size_t width = (size_t)f.served->state_width;
+    uint32_t rows[] = {3, 1};
+    cr_assert(eq(int, begin(&f, session, 1, 0), DR_BEGIN_GO));
+    commit(&f, session, rows, 2, 42);
+    for (uint32_t i = 0; i < 4; i++) {
+        float expected = i % 2 ? 42 : f.served->initial[0];
+        cr_expect(eq(flt, session->states[i * width], expected), "row %u", i);
+    }
+    tear_down(&f);
+}
+
+Test(session, a_repeat_is_told_from_another_request)
+{
+    fixture f;
+    set_up(&f);
+    dr_session *session = open_one(&f, 1);
+    dr_step_claim claim = {.has_step_id = true, .step_id = 1, .hash = 99};
+    cr_assert(eq(int, begin(&f, session, 1, 99), DR_BEGIN_GO));
+    commit(&f, session, NULL, 1, 1);
+    dr_session_keep_reply(session, &claim);
+    cr_expect(eq(int, begin(&f, session, 1, 99), DR_BEGIN_REPLAY));
+    cr_expect(eq(int, begin(&f, session, 1, 98), DR_BEGIN_REFUSED));
+    cr_expect(eq(int, f.err.code, DR_INVALID_ARGUMENT));
+    cr_expect(not(session->busy));
+    /* A commit without a step id leaves nothing to repeat. */
+    dr_step_claim none = {0};
+    cr_assert(eq(int, dr_session_begin(session, &none, &f.err), DR_BEGIN_GO));
+    commit(&f, session, NULL, 1, 2);
+    cr_expect(eq(int, begin(&f, session, 2, 99), DR_BEGIN_REFUSED));
+    cr_expect(eq(int, f.err.code, DR_ABORTED));
+    tear_down(&f);
+}
+
+Test(session, a_warm_start_is_the_last_plan_shifted_by_the_steps_since)
+{
+    fixture f;
+    set_up(&f);
+    dr_session *session = open_one(&f, 2);
+    float mean[8], plan[8] = {1, 2, 3, 4, 5, 6, 7, 8}; /* 4 steps of 2 */
+    cr_assert(eq(int, dr_session_warm_reserve(session, 4, 2, &f.err), DR_OK));
+    cr_expect(not(dr_session_warm_get(session, 1, 4, mean)));
+    dr_session_warm_put(session, 1, &session->row[1], 4, plan);
+    cr_expect(not(dr_session_warm_get(session, 1, 4, mean)), "a plan of this very step");
+    session->row[1].key.step++;
+    cr_assert(dr_session_warm_get(session, 1, 4, mean));
+    float shifted[8] = {3, 4, 5, 6, 7, 8, 0, 0};
+    cr_expect(eq(flt[8], mean, shifted));
+    cr_expect(not(dr_session_warm_get(session, 0, 4, mean)), "another row");
+    cr_expect(not(dr_session_warm_get(session, 1, 5, mean)), "another horizon");
+    /* Planning at this step does not change where planning at this step begins. */
+    float other[8] = {0};
+    dr_session_warm_put(session, 1, &session->row[1], 4, other);
+    cr_assert(dr_session_warm_get(session, 1, 4, mean));
+    cr_expect(eq(flt[8], mean, shifted));
+    session->row[1].key.step += 4;
+    cr_expect(not(dr_session_warm_get(session, 1, 4, mean)), "nothing of it is left");
+    tear_down(&f);
+}
+
+Test(session, a_plan_made_before_a_reset_is_not_kept_after_it)
+{
+    fixture f;
+    set_up(&f);
+    dr_session *session = open_one(&f, 1);
+    float mean[2], plan[2] = {1, 2};
+    cr_assert(eq(int, dr_session_warm_reserve(session, 1, 2, &f.err), DR_OK));
+    dr_row then = session->row[0];
+    dr_session_row_reset(session, 0);
+    dr_session_warm_put(session, 0, &then, 1, plan);
+    session->row[0].key.step++;
+    cr_expect(not(dr_session_warm_get(session, 0, 1, mean)));
+    tear_down(&f);
+}
+
+Test(session, ended_rows_are_named)
+{
+    fixture f;
+    set_up(&f);
+    dr_session *session = open_one(&f, 4);
+    uint32_t rows[] = {0, 2};
+    session->row[1].ended = session->row[2].ended = true;
+    cr_expect(eq(int, dr_session_check_alive(session, rows, 2, &f.err), DR_FAILED_PRECONDITION));
+    cr_expect(eq(str, f.err.message,
+                 "1 of the selected rows have ended (2): Reset them, or select others"));
+    rows[1] = 3;
+    cr_expect(eq(int, dr_session_check_alive(session, rows, 2, &f.err), DR_OK));
+    tear_down(&f);
+}
+
+Test(session, one_past_the_limits_is_refused_and_costs_nothing)
+{
+    fixture f;
+    set_up(&f);
+    dr_session *session;
+    dr_session_options options = {
+        .model = "tiny@1", .rows = 60000, .ttl_ms = 1, .label = "", .request_id = ""};
+    cr_expect(eq(int, dr_sessions_open(&session, f.table, f.served, &options, &f.err),
+                 DR_INVALID_ARGUMENT));
+    for (int i = 0; i < 3; i++) {
+        open_one(&f, 1);
+    }
+    options.rows = 1;
+    cr_expect(eq(int, dr_sessions_open(&session, f.table, f.served, &options, &f.err),
+                 DR_RESOURCE_EXHAUSTED));
+    cr_expect(gt(u32, f.err.retry_after_ms, 0));
+    cr_expect(eq(u64, dr_sessions_get_stats(f.table).sessions, 3));
+    tear_down(&f);
+}
+
+Test(session, a_closed_one_is_not_found_and_lives_as_long_as_its_requests)
+{
+    fixture f;
+    set_up(&f);
+    dr_session *session = open_one(&f, 1), *found;
+    char id[33];
+    memcpy(id, session->id, sizeof id);
+    dr_session_retain(session);
+    cr_expect(dr_session_is_at_work(session));
+    dr_sessions_close(f.table, session);
+    cr_expect(eq(int, dr_sessions_get(&found, f.table, id, &f.err), DR_NOT_FOUND));
+    cr_expect(eq(u32, f.served->sessions, 1));
+    dr_session_release(session);
+    cr_expect(eq(u32, f.served->sessions, 0));
+    tear_down(&f);
+}
