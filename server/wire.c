@@ -228,7 +228,7 @@ static dr_code check_discrete(const dr_wire_tensor *t, size_t index, const dr_sp
     }
     for (size_t i = 0; i < count; i++) {
         int64_t value = dr_verb_input_integer(t->tensor.dtype, t->tensor.data, i);
-        if (value < leaf->start || value - leaf->start >= leaf->n) {
+        if (value < leaf->start || value > leaf->start + (leaf->n - 1)) {
             snprintf(why, sizeof why, "element %zu is %lld, expected %lld to %lld", i,
                      (long long)value, (long long)leaf->start,
                      (long long)(leaf->start + leaf->n - 1));
