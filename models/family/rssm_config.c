@@ -126,14 +126,29 @@ static dr_code read_observations(dr_rssm_config *out, const dr_space *space, dr_
     return DR_OK;
 }
 
+/* A Discrete is a one-hot, which is taken as it is. */
+static dr_code read_choices(dr_rssm_config *out, const dr_space_leaf *leaf, dr_error *err)
+{
+    if (leaf->n > DR_RSSM_ACTION_MAX)
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "action_space",
+                             "manifest.json: action_space.n is %lld, expected 1 to %d",
+                             (long long)leaf->n, DR_RSSM_ACTION_MAX);
+    if (out->actor.layers > 0)
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "config.actor",
+                             "manifest.json: config.actor is normal, expected no actor where "
+                             "action_space is Discrete");
+    out->action_width = (int)leaf->n;
+    return DR_OK;
+}
+
 static dr_code read_action(dr_rssm_config *out, const dr_space *space, dr_error *err)
 {
     const dr_space_leaf *leaf = &space->leaves[0];
+    if (space->kind == DR_SPACE_DISCRETE)
+        return read_choices(out, leaf, err);
     if (space->kind != DR_SPACE_BOX)
         return dr_fail_field(err, DR_INVALID_ARGUMENT, "action_space",
-                             "manifest.json: action_space is %s, expected a Box: dreamer3_torch "
-                             "takes continuous actions in this version",
-                             space->kind == DR_SPACE_DISCRETE ? "Discrete" : "a Dict");
+                             "manifest.json: action_space is a Dict, expected a Box or Discrete");
     if (leaf->count < 1 || leaf->count > DR_RSSM_ACTION_MAX)
         return dr_fail_field(err, DR_INVALID_ARGUMENT, "action_space",
                              "manifest.json: action_space has %lld elements, expected 1 to %d",

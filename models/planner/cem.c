@@ -6,7 +6,8 @@
  *     the action is the mean's first
  *
  * std = sqrt(variance + min_std^2): PlaNet's sqrt(variance + 1e-6) is min_std 1e-3. The noise of
- * candidate c in iteration i is a function of (plan, c, i) alone.
+ * candidate c in iteration i is a function of (plan, c, i) alone. Of actions that are choices,
+ * discrete.c draws and fits.
  */
 #include <math.h>
 
@@ -17,6 +18,10 @@ static void draw(dr_search *s, int iteration)
     for (int c = 0; c < s->settings.candidates; c++) {
         const dr_noise_key key = {
             .seed = s->action_seed, .row = (uint32_t)c, .step = (uint64_t)iteration};
+        if (s->is_discrete) {
+            dr__discrete_draw(s, c, &key, false);
+            continue;
+        }
         float *candidate = s->candidates + (size_t)c * s->sequence;
         dr_noise_normal(candidate, (size_t)s->sequence, &key, 0);
         for (int i = 0; i < s->sequence; i++)
@@ -25,7 +30,7 @@ static void draw(dr_search *s, int iteration)
     }
 }
 
-static void fit(dr_search *s, int elites)
+static void fit_normal(dr_search *s, int elites)
 {
     for (int i = 0; i < s->sequence; i++) {
         double sum = 0, squares = 0;
@@ -40,6 +45,14 @@ static void fit(dr_search *s, int elites)
         s->mean[i] = (float)mean;
         s->std[i] = (float)sqrt(squares / elites + floor * floor);
     }
+}
+
+static void fit(dr_search *s, int elites)
+{
+    if (s->is_discrete)
+        dr__discrete_fit(s, elites);
+    else
+        fit_normal(s, elites);
     double sum = 0;
     for (int e = 0; e < elites; e++)
         sum += s->returns[s->order[e]];

@@ -24,7 +24,7 @@ typedef struct {
     int candidates; /* action sequences an iteration */
     int iterations;
     int elites;        /* best candidates, to which the next distribution is fitted */
-    float initial_std; /* in units of half the action range */
+    float initial_std; /* in units of half the action range; of choices: discrete.c */
     float min_std;
     float discount;      /* a step, on top of the continue head where the model has one */
     float action_noise;  /* std of Gaussian noise on the returned action; 0 = none */
@@ -50,8 +50,9 @@ DR_CHECKED dr_code dr_plan_settings_check(const dr_plan_settings *settings, cons
                                           dr_error *err);
 
 typedef struct {
-    float *action; /* [action_width], written, in the action space's units */
-    float *mean;   /* [horizon, action_width]: in: the warm start, already shifted; out: the plan */
+    float *action; /* [action_width], written, in the action space's units; a choice: one-hot */
+    float *mean;   /* [horizon, action_width]: in: the warm start, already shifted; out: the plan.
+                    * Of choices: chances; a row of zeros says nothing */
     float predicted_return; /* mean return of the last iteration's elites */
     int64_t model_steps;    /* rows advanced */
 } dr_plan_result;

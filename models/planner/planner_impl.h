@@ -13,7 +13,8 @@ enum { DR_PLAN_SITE_LATENTS = 0x8000, DR_PLAN_SITE_ACTIONS, DR_PLAN_SITE_EXPLORA
 /* Everything a search needs. Arrays are made by dr__search_create and freed with it. */
 typedef struct dr_search {
     dr_plan_settings settings;
-    int width;         /* floats of one action */
+    int width;         /* floats of one action; of n choices: n, a one-hot */
+    bool is_discrete;  /* mean then holds chances, and what says range means nothing (discrete.c) */
     int sequence;      /* floats of one candidate: horizon * width */
     float *low;        /* [width], -inf where unbounded */
     float *high;       /* [width] */
@@ -50,6 +51,15 @@ void dr__search_finish(dr_search *search);
 /* One search each: from mean and std to mean, predicted_return and action. */
 DR_CHECKED dr_code dr__search_cem(dr_search *search, dr_error *err);
 DR_CHECKED dr_code dr__search_random_shooting(dr_search *search, dr_error *err);
+
+/* The same of choices (discrete.c): what start, draw, fit and finish become. */
+void dr__discrete_start(dr_search *search, const float *warm_mean);
+/* even: all choices alike, otherwise by their chances in mean. */
+void dr__discrete_draw(dr_search *search, int candidate, const dr_noise_key *key, bool even);
+/* The candidate becomes the most likely choice of each step. */
+void dr__discrete_put_modes(dr_search *search, int candidate);
+void dr__discrete_fit(dr_search *search, int elites);
+void dr__discrete_finish(dr_search *search);
 
 /* Sequences scored by a model. */
 typedef struct dr_rollout dr_rollout;

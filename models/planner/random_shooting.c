@@ -1,6 +1,7 @@
 /* random_shooting.c: many random sequences, the best one wins.
  *
- * Elements are uniform over the action space, normal with initial_std where it has no bounds.
+ * Elements are uniform over the action space, normal with initial_std where it has no bounds;
+ * choices are all alike.
  * Candidate 0 is the warm start, or the centre of the space: a plan that was good is only left
  * for a better one. Iterations and elites mean nothing here.
  */
@@ -8,6 +9,15 @@
 #include <string.h>
 
 #include "models/planner/planner_impl.h"
+
+static void draw_choices(dr_search *s)
+{
+    dr__discrete_put_modes(s, 0);
+    for (int c = 1; c < s->settings.candidates; c++) {
+        const dr_noise_key key = {.seed = s->action_seed, .row = (uint32_t)c};
+        dr__discrete_draw(s, c, &key, true);
+    }
+}
 
 static void draw(dr_search *s)
 {
@@ -32,7 +42,10 @@ static void draw(dr_search *s)
 dr_code dr__search_random_shooting(dr_search *s, dr_error *err)
 {
     int elites;
-    draw(s);
+    if (s->is_discrete)
+        draw_choices(s);
+    else
+        draw(s);
     dr_code code = s->score(s->ud, s, 0, err);
     if (code == DR_OK)
         code = dr__search_select(&elites, s, err);

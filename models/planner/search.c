@@ -35,14 +35,15 @@ dr_code dr__search_create(dr_search **out, const dr_plan_settings *settings,
     if (!s)
         return dr_mem_fail(err, "a search");
     s->settings = *settings;
-    s->width = (int)actions->count;
+    s->is_discrete = actions->kind == DR_SPACE_DISCRETE;
+    s->width = (int)(s->is_discrete ? actions->n : actions->count);
     s->sequence = settings->horizon * s->width;
     dr_code code = alloc_arrays(s, err);
     if (code != DR_OK) {
         dr__search_destroy(s);
         return code;
     }
-    for (int i = 0; i < s->width; i++) {
+    for (int i = 0; i < s->width && !s->is_discrete; i++) {
         double low = actions->low[i], high = actions->high[i];
         bool bounded = low > -FLT_MAX && high < FLT_MAX;
         s->low[i] = low > -FLT_MAX ? (float)low : -INFINITY;
@@ -76,6 +77,10 @@ void dr__search_start(dr_search *s, const dr_noise_key *key, const float *warm_m
     s->action_seed = dr_noise_subseed(key, DR_PLAN_SITE_ACTIONS);
     s->exploration_seed = dr_noise_subseed(key, DR_PLAN_SITE_EXPLORATION);
     s->predicted_return = 0;
+    if (s->is_discrete) {
+        dr__discrete_start(s, warm_mean);
+        return;
+    }
     for (int i = 0; i < s->sequence; i++) {
         s->mean[i] = warm_mean ? warm_mean[i] : s->centre[i % s->width];
         s->std[i] = s->settings.initial_std * s->half[i % s->width];
@@ -146,6 +151,10 @@ dr_code dr__search_select(int *count, dr_search *s, dr_error *err)
 
 void dr__search_finish(dr_search *s)
 {
+    if (s->is_discrete) {
+        dr__discrete_finish(s);
+        return;
+    }
     memcpy(s->action, s->mean, (size_t)s->width * sizeof *s->action);
     if (s->settings.action_noise > 0) {
         const dr_noise_key key = {.seed = s->exploration_seed};

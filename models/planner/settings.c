@@ -143,18 +143,14 @@ dr_code dr_plan_settings_default(dr_plan_settings *out, const dr_model *model, d
 static dr_code check_model(const dr_plan_settings *settings, const dr_model *model, dr_error *err)
 {
     const char *name = dr_model_get_manifest(model)->name;
-    const dr_space *space = dr_model_get_manifest(model)->action_space;
+    int width = dr_model_get_shape(model)->action_width;
     if (!dr_model_has_output(model, DR_VERB_STEP, "reward"))
         return dr_fail_field(err, DR_FAILED_PRECONDITION, "reward",
                              "plan: model %s has no reward head to plan by", name);
     if (settings->terminal_value && !dr_model_has_output(model, DR_VERB_STEP, "value"))
         return dr_fail_field(err, DR_FAILED_PRECONDITION, "terminal_value",
                              "plan: terminal_value needs a value head, model %s has none", name);
-    if (space->kind != DR_SPACE_BOX)
-        return dr_fail_field(err, DR_FAILED_PRECONDITION, "action_space",
-                             "plan: %s searches continuous actions, those of model %s are discrete",
-                             methods[settings->method], name);
-    int64_t floats = (int64_t)settings->candidates * settings->horizon * space->leaves[0].count;
+    int64_t floats = (int64_t)settings->candidates * settings->horizon * width;
     if (floats > CANDIDATE_FLOATS_MAX)
         return dr_fail_field(err, DR_INVALID_ARGUMENT, "candidates",
                              "plan: candidates * horizon * action elements is %lld, expected at "

@@ -45,14 +45,13 @@ static void fill(dr_params *params, uint64_t seed)
     }
 }
 
-dr_code tiny_model_init(tiny_model *out, uint64_t seed, dr_error *err)
+dr_code tiny_model_init_as(tiny_model *out, const char *manifest, uint64_t seed, dr_error *err)
 {
     *out = (tiny_model){0};
     void *config = NULL;
     dr_model_shape shape;
     const dr_family *family = dr_family_find("rssm");
-    dr_code code =
-        dr_manifest_parse(&out->manifest, tiny_model_manifest, strlen(tiny_model_manifest), err);
+    dr_code code = dr_manifest_parse(&out->manifest, manifest, strlen(manifest), err);
     if (code == DR_OK)
         code = dr_params_create(&out->params, err);
     if (code == DR_OK)
@@ -67,6 +66,11 @@ dr_code tiny_model_init(tiny_model *out, uint64_t seed, dr_error *err)
     if (code != DR_OK)
         tiny_model_deinit(out);
     return code;
+}
+
+dr_code tiny_model_init(tiny_model *out, uint64_t seed, dr_error *err)
+{
+    return tiny_model_init_as(out, tiny_model_manifest, seed, err);
 }
 
 void tiny_model_deinit(tiny_model *tiny)

@@ -15,6 +15,9 @@ typedef struct {
 
 /* In memory, without a checkpoint. */
 DR_CHECKED dr_code tiny_model_init(tiny_model *out, uint64_t seed, dr_error *err);
+/* Random weights for a manifest of the caller's. */
+DR_CHECKED dr_code tiny_model_init_as(tiny_model *out, const char *manifest, uint64_t seed,
+                                      dr_error *err);
 void tiny_model_deinit(tiny_model *tiny);
 
 /* A whole checkpoint folder with probe and card; `folder` must not exist yet. */
