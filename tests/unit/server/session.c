@@ -228,3 +228,31 @@ Test(session, a_closed_one_is_not_found_and_lives_as_long_as_its_requests)
     cr_expect(eq(u32, f.served->sessions, 0));
     tear_down(&f);
 }
+
+/* Every allocation of an opening fails once: nothing is left, and the next one succeeds. */
+Test(session, opening_without_memory_leaves_nothing)
+{
+    fixture f;
+    set_up(&f);
+    dr_session *session = NULL;
+    dr_session_options options = {
+        .model = "tiny@1", .rows = 2, .ttl_ms = 1000, .label = "", .request_id = ""};
+    uint64_t blocks = dr_mem_get_stats().blocks;
+    uint64_t failures = 0;
+    for (uint64_t nth = 1; !session; nth++) {
+        dr_mem_fail_nth(nth);
+        dr_code code = dr_sessions_open(&session, f.table, f.served, &options, &f.err);
+        dr_mem_fail_nth(0);
+        if (code != DR_OK) {
+            failures++;
+            cr_assert(eq(int, code, DR_RESOURCE_EXHAUSTED));
+            cr_assert(eq(u64, dr_mem_get_stats().blocks, blocks));
+            cr_assert(eq(u64, dr_sessions_get_stats(f.table).bytes, 0));
+            session = NULL;
+        }
+    }
+    cr_expect(eq(u64, failures, 3));
+    dr_sessions_close(f.table, session);
+    cr_expect(eq(u64, dr_mem_get_stats().blocks, blocks));
+    tear_down(&f);
+}
