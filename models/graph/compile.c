@@ -164,9 +164,9 @@ static dr_code make_step(compilation *m, int n, int step_index)
     if (node->op->flops) {
         c->flops += node->op->flops(s) * node->repeat;
     }
-    if (node->op == &dr_op_linear && !c->learn) {
+    if (node->op->pack && !c->learn) {
         int weight = c->info[s->x[1] - c->values].param;
-        return dr_params_get_packed(&s->packed, m->params, weight, m->err);
+        return dr_params_get_packed(&s->packed, m->params, weight, node->op->pack, m->err);
     }
     return DR_OK;
 }
@@ -349,8 +349,9 @@ size_t dr_compiled_bytes(const dr_compiled *c)
     size_t bytes = (c->memory_floats + c->gradient_floats) * sizeof(float) + c->meta.used;
     for (int i = 0; i < c->dense_count; i++) {
         const dr_dense *d = &c->denses[i];
-        bytes += dr_packed_bytes(d->forward) + dr_packed_bytes(d->transpose) +
-                 d->out * d->dy_stride * sizeof(float);
+        bytes += dr_packed_bytes(d->forward);
+        bytes += d->deferred ? dr_packed_bytes(d->transpose) : 0;
+        bytes += d->out * d->dy_stride * sizeof(float);
     }
     bytes += c->dense_scratch_floats * sizeof(float);
     return bytes + (c->dense_inputs ? dr_packed_bytes(c->dense_inputs) : 0);

@@ -1,7 +1,7 @@
-/* dense.c: linear layers while learning.
+/* dense.c: the weights of layers while learning.
  *
- * The weights change between runs, so each run packs them again, once for all layers that use
- * them. With W [out, in], x and dy the rows of one layer:
+ * They change between runs, so each run packs them again, once for all layers that use them. What
+ * is more holds for linear layers. With W [out, in], x and dy the rows of one layer:
  *
  *   y  = x W^T + b     packed W
  *   dx = dy W          packed W^T
@@ -33,12 +33,18 @@ static dr_dense *find_dense(dr_compiled *c, int value)
     return d;
 }
 
-static dr_code make_room(dr_dense *d, dr_error *err)
+static const dr_param *param_of(const dr_compiled *c, const dr_dense *d)
 {
-    dr_code code = dr_packed_create(&d->forward, NULL, d->out, d->in, err);
-    if (code == DR_OK) {
-        code = dr_packed_create(&d->transpose, NULL, d->in, d->out, err);
+    return dr_params_get(c->params, c->info[d->value].param);
+}
+
+static dr_code make_room(const dr_compiled *c, dr_dense *d, dr_error *err)
+{
+    dr_code code = dr_param_pack(&d->forward, param_of(c, d), d->form, err);
+    if (code != DR_OK || !d->deferred) {
+        return code;
     }
+    code = dr_packed_create(&d->transpose, NULL, d->in, d->out, err);
     d->dy_stride = d->rows_max + STRIDE_PAD;
     size_t floats;
     if (code == DR_OK &&
@@ -56,6 +62,9 @@ static dr_code make_shared_room(dr_compiled *c, dr_error *err)
     size_t packed_max = 0, scratch_max = 0, in = 0, rows = 0;
     for (int i = 0; i < c->dense_count; i++) {
         const dr_dense *d = &c->denses[i];
+        if (!d->deferred) {
+            continue;
+        }
         size_t padded = (d->in + DR_PANEL_WIDTH - 1) / DR_PANEL_WIDTH * DR_PANEL_WIDTH;
         size_t packed, scratch, weight = d->in * d->out;
         if (__builtin_mul_overflow(padded, d->rows_max, &packed) || packed > SIZE_MAX / 64) {
@@ -69,7 +78,7 @@ static dr_code make_shared_room(dr_compiled *c, dr_error *err)
             rows = d->rows_max;
         }
     }
-    if (!c->dense_count) {
+    if (!rows) {
         return DR_OK;
     }
     c->dense_scratch_floats = scratch_max;
@@ -86,16 +95,23 @@ dr_code dr__dense_create(dr_compiled *c, dr_error *err)
     }
     for (int i = 0; i < c->step_count; i++) {
         dr_step *s = &c->steps[i];
-        if (s->op->defers_weight) {
-            dr_dense *d = find_dense(c, (int)(s->x[1] - c->values));
-            size_t repeat = (size_t)(s->x[0]->repeat ? s->x[0]->repeat : 1);
-            d->rows_max += s->x[0]->repeat ? repeat * (size_t)c->rows_max : 1;
-            s->dense = d;
+        if (!s->op->pack) {
+            continue;
         }
+        dr_dense *d = s->dense = find_dense(c, (int)(s->x[1] - c->values));
+        if (d->form && (d->form != s->op->pack || d->deferred != s->op->defers_weight)) {
+            return dr_fail(err, DR_INVALID_ARGUMENT,
+                           "weight \"%s\": used by two kinds of layers, expected one",
+                           param_of(c, d)->name);
+        }
+        d->form = s->op->pack;
+        d->deferred = s->op->defers_weight;
+        size_t repeat = (size_t)(s->x[0]->repeat ? s->x[0]->repeat : 1);
+        d->rows_max += s->x[0]->repeat ? repeat * (size_t)c->rows_max : 1;
     }
     dr_code code = DR_OK;
     for (int i = 0; code == DR_OK && i < c->dense_count; i++) {
-        code = make_room(&c->denses[i], err);
+        code = make_room(c, &c->denses[i], err);
     }
     code = code == DR_OK ? make_shared_room(c, err) : code;
     for (int i = 0; code == DR_OK && i < c->step_count; i++) {
@@ -123,7 +139,8 @@ void dr__dense_destroy(dr_compiled *c)
 void dr__dense_begin_run(dr_compiled *c)
 {
     for (int i = 0; i < c->dense_count; i++) {
-        dr_packed_set(c->denses[i].forward, c->values[c->denses[i].value].data);
+        const dr_dense *d = &c->denses[i];
+        dr_param_repack(d->forward, param_of(c, d), d->form);
     }
 }
 

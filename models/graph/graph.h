@@ -215,7 +215,7 @@ dr_node dr_unimix_log_softmax(dr_graph *g, dr_node logits, float mix);
  * of the probabilities (Bengio et al. 2013). */
 dr_node dr_sample_onehot(dr_graph *g, dr_node log_probs, dr_node uniform);
 /* mean, std, uniform of one shape → a sample of the normal distribution cut to -1 .. 1, by inverse
- * CDF; a negative uniform gives the mode: the mean clamped. Gradients to mean and std. */
+ * CDF; a negative uniform gives the mode: the mean clamped. Gradients to all three. */
 dr_node dr_truncated_normal(dr_graph *g, dr_node mean, dr_node std, dr_node uniform);
 
 /* logits [bins] → sum_i softmax_i * bin_i with bins evenly spaced over low .. high → [] */

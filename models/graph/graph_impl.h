@@ -26,7 +26,7 @@ typedef struct dr_node_def dr_node_def;
 /* Constants of an operation; what they mean is said beside its dr_op. */
 typedef struct {
     float f[2];
-    int i[2];
+    int i[5];
 } dr_attr;
 
 typedef enum { DR_KIND_INPUT, DR_KIND_NOISE, DR_KIND_PARAM, DR_KIND_OP } dr_kind;
@@ -54,12 +54,17 @@ struct dr_op {
     int64_t (*extra)(const dr_step *step);
     /* Floats of private memory that never changes; filled once unless `fill` is NULL. */
     int64_t (*constant)(const dr_step *step, float *fill);
+    /* Floats of scratch, however many rows there are; nothing stays in them from forward to
+     * backward. NULL: none. */
+    int64_t (*tile)(const dr_step *step);
     double (*flops)(const dr_step *step); /* of one row; NULL: not worth counting */
     dr_view view;
     bool blocks_gradient;
     /* backward looks at step->first and overwrites input 0's gradient there, so that nobody need
      * clear it before. */
     bool sets_gradient;
+    /* Input 1 is a weight, a param; forward reads it from step->packed in this form. */
+    dr_pack_form pack;
     /* The gradient of input 1 comes at the end of the backward pass (dense.c). */
     bool defers_weight;
 };
@@ -141,14 +146,15 @@ struct dr_step {
     int x_count;
     float *extra;            /* op->extra() floats a row of x[0] */
     const float *constant;   /* op->constant() floats */
-    const dr_packed *packed; /* the weights of a linear layer */
+    float *tile;             /* op->tile() floats */
+    const dr_packed *packed; /* the weight of an operation that packs it */
     dr_dense *dense;         /* learning: the same weights, and what their gradient needs */
     float *scratch;          /* learning: of a linear layer, at least as long as x */
     bool learn;
     bool first; /* backward: x[0]->grad holds nothing yet (only sets_gradient looks) */
-    size_t extra_offset, constant_offset; /* floats into the memory */
-    dr_step *dense_next;                  /* backward: another layer of the same weights */
-    size_t dense_first;                   /* backward: its first row in dr_dense.dy */
+    size_t extra_offset, constant_offset, tile_offset; /* floats into the memory */
+    dr_step *dense_next; /* backward: another layer of the same weights */
+    size_t dense_first;  /* backward: its first row in dr_dense.dy */
 };
 
 typedef struct {
@@ -197,13 +203,14 @@ struct dr_compiled {
     int input_count, output_count;
     int *param_values; /* [params] → value or -1 */
     int param_count;
-    dr_dense *denses; /* learn: the weights of linear layers */
+    dr_dense *denses; /* learn: the weights that operations pack */
     int dense_count;
     dr_packed *dense_inputs; /* learn: room to pack what was multiplied with one of them */
     float *dense_scratch;    /* learn: a gradient that must be added to another */
     size_t dense_scratch_floats;
-    float *memory;    /* data, extra, constants */
-    float *gradients; /* learn */
+    float *memory;      /* data, extra, constants */
+    float *gradients;   /* learn */
+    size_t tile_offset; /* learn: of the one tile that all operations share */
     size_t memory_floats, gradient_floats;
     double flops;
 };
@@ -213,13 +220,15 @@ DR_CHECKED dr_code dr__layout(dr_compiled *c, dr_error *err);
 /* Pointers and row counts for runs of `rows` rows. */
 void dr__resolve(dr_compiled *c, int rows);
 
-/* ---- the weights of linear layers while learning: dense.c ---- */
+/* ---- the weights of layers while learning: dense.c ---- */
 
 struct dr_dense {
     int value;            /* the weight */
+    dr_pack_form form;    /* of `forward` */
+    dr_packed *forward;   /* of this run's values: shared with nobody */
+    bool deferred;        /* of linear layers; what stands below `forward` is theirs alone */
     size_t out, in;       /* its shape */
     size_t rows_max;      /* of all layers that use it, together */
-    dr_packed *forward;   /* of this run's values: shared with nobody */
     dr_packed *transpose; /* the same, for the gradient of x */
     bool transpose_fresh; /* packed in this backward pass */
     float *dy;            /* [out, dy_stride]: gradients of y of all layers, transposed */
@@ -228,7 +237,7 @@ struct dr_dense {
     dr_step *last; /* the layers that filled them, newest first */
 };
 
-/* Finds the weights of all linear layers and makes room for them. */
+/* Finds the weights that operations pack and makes room for them. */
 DR_CHECKED dr_code dr__dense_create(dr_compiled *c, dr_error *err);
 void dr__dense_destroy(dr_compiled *c);
 /* Packs the current values. */

@@ -150,6 +150,7 @@ static void add_values(dr_compiled *c, piece_list *list, piece *span, bool gradi
 static void add_private(dr_compiled *c, piece_list *list)
 {
     int end = c->step_count;
+    int64_t tile_max = 0;
     for (int i = 0; i < c->step_count; i++) {
         dr_step *s = &c->steps[i];
         int64_t extra = s->op->extra ? s->op->extra(s) : 0;
@@ -161,6 +162,14 @@ static void add_private(dr_compiled *c, piece_list *list)
         if (constant) {
             add_piece(list, 1, (size_t)constant, -1, end, &s->constant_offset);
         }
+        int64_t tile = s->op->tile ? s->op->tile(s) : 0;
+        if (tile && !c->learn) {
+            add_piece(list, 1, (size_t)tile, i, i, &s->tile_offset);
+        }
+        tile_max = tile > tile_max ? tile : tile_max;
+    }
+    if (tile_max && c->learn) {
+        add_piece(list, 1, (size_t)tile_max, -1, end, &c->tile_offset);
     }
     for (int i = 0; i < c->output_count; i++) {
         const dr_value *v = &c->values[c->outputs[i].value];
@@ -241,6 +250,9 @@ static void fill_constants(dr_compiled *c)
         if (s->op->extra && s->op->extra(s)) {
             s->extra = c->memory + s->extra_offset;
         }
+        if (s->op->tile) {
+            s->tile = c->memory + (c->learn ? c->tile_offset : s->tile_offset);
+        }
         if (s->op->constant) {
             s->op->constant(s, c->memory + s->constant_offset);
             s->constant = c->memory + s->constant_offset;
@@ -255,7 +267,7 @@ static void fill_constants(dr_compiled *c)
 
 dr_code dr__layout(dr_compiled *c, dr_error *err)
 {
-    size_t most = (size_t)c->value_count + 2 * (size_t)c->step_count + (size_t)c->output_count + 1;
+    size_t most = (size_t)c->value_count + 3 * (size_t)c->step_count + (size_t)c->output_count + 1;
     piece_list list = {.pieces = dr_mem_alloc(most * sizeof(piece))};
     piece *span = dr_mem_alloc(((size_t)c->value_count + 1) * sizeof *span);
     dr_code code = DR_OK;

@@ -1,7 +1,9 @@
-/* op_binary.c: add, sub and mul of equal shapes.
+/* op_binary.c: add, sub, mul, div, min and max of equal shapes.
  *
  * inputs: a, b. Where b has one row a run (a param, or what is computed from params) and a has
  * more, b serves every row. */
+#include <math.h>
+
 #include "models/graph/graph_impl.h"
 
 static bool binary_shape(dr_graph *g, dr_node_def *y)
@@ -135,4 +137,100 @@ const dr_op dr_op_mul = {
     .shape = binary_shape,
     .forward = mul_forward,
     .backward = mul_backward,
+};
+
+/* ---- div, min, max: y an expression of a and b, with its two derivatives ---- */
+
+#define BINARY(fn, expression, slope_a, slope_b)                                    \
+    dr_node dr_##fn(dr_graph *g, dr_node x, dr_node y)                              \
+    {                                                                               \
+        return dr__graph_apply(g, &dr_op_##fn, (dr_node[]){x, y}, 2, (dr_attr){0}); \
+    }                                                                               \
+    static void fn##_kernel(float *y, const float *as, const float *bs, size_t n)   \
+    {                                                                               \
+        for (size_t i = 0; i < n; i++) {                                            \
+            const float a = as[i], b = bs[i];                                       \
+            y[i] = expression;                                                      \
+        }                                                                           \
+    }                                                                               \
+    static void fn##_forward(const dr_step *s, const dr_kernels *k)                 \
+    {                                                                               \
+        (void)k;                                                                    \
+        run_binary(s, fn##_kernel);                                                 \
+    }                                                                               \
+    static void fn##_backward(const dr_step *s, const dr_kernels *k)                \
+    {                                                                               \
+        const dr_value *va = s->x[0], *vb = s->x[1];                                \
+        size_t n = dr__count(s->y), period = spreads(s) ? (size_t)vb->width : n;    \
+        (void)k;                                                                    \
+        for (size_t i = 0; i < n; i++) {                                            \
+            const size_t j = i % period;                                            \
+            const float a = va->data[i], b = vb->data[j], dy = s->y->grad[i];       \
+            if (va->grad) {                                                         \
+                va->grad[i] += dy * (slope_a);                                      \
+            }                                                                       \
+            if (vb->grad) {                                                         \
+                vb->grad[j] += dy * (slope_b);                                      \
+            }                                                                       \
+            (void)a, (void)b;                                                       \
+        }                                                                           \
+    }                                                                               \
+    const dr_op dr_op_##fn = {                                                      \
+        .name = #fn,                                                                \
+        .shape = binary_shape,                                                      \
+        .forward = fn##_forward,                                                    \
+        .backward = fn##_backward,                                                  \
+    };
+
+BINARY(div, a / b, 1.0f / b, -a / (b * b))
+/* A NaN on either side stays one. */
+BINARY(min, a <= b || isnan(a) ? a : b, a <= b ? 1.0f : 0.0f, a <= b ? 0.0f : 1.0f)
+BINARY(max, a >= b || isnan(a) ? a : b, a >= b ? 1.0f : 0.0f, a >= b ? 0.0f : 1.0f)
+
+/* ---- mul_row: inputs x [..], factor [] ---- */
+
+dr_node dr_mul_row(dr_graph *g, dr_node x, dr_node factor)
+{
+    return dr__graph_apply(g, &dr_op_mul_row, (dr_node[]){x, factor}, 2, (dr_attr){0});
+}
+
+static bool mul_row_shape(dr_graph *g, dr_node_def *y)
+{
+    dr_shape factor = dr__node_input(g, y, 1)->shape;
+    char text[48];
+    if (dr_shape_width(factor) != 1) {
+        return dr__op_fail(g, y, "the factor has shape %s, expected one number a row",
+                           dr__shape_text(text, factor));
+    }
+    return dr__shape_equal_repeats(g, y);
+}
+
+static void mul_row_forward(const dr_step *s, const dr_kernels *k)
+{
+    int64_t width = s->y->width;
+    for (int64_t r = 0; r < s->y->rows; r++) {
+        k->scale(s->y->data + r * width, s->x[0]->data + r * width, s->x[1]->data[r],
+                 (size_t)width);
+    }
+}
+
+static void mul_row_backward(const dr_step *s, const dr_kernels *k)
+{
+    int64_t width = s->y->width;
+    for (int64_t r = 0; r < s->y->rows; r++) {
+        const float *dy = s->y->grad + r * width, *x = s->x[0]->data + r * width;
+        if (s->x[0]->grad) {
+            k->axpy(s->x[0]->grad + r * width, dy, s->x[1]->data[r], (size_t)width);
+        }
+        for (int64_t i = 0; s->x[1]->grad && i < width; i++) {
+            s->x[1]->grad[r] += dy[i] * x[i];
+        }
+    }
+}
+
+const dr_op dr_op_mul_row = {
+    .name = "mul_row",
+    .shape = mul_row_shape,
+    .forward = mul_row_forward,
+    .backward = mul_row_backward,
 };

@@ -1,6 +1,9 @@
-/* op_clamp.c: clamp to low .. high (attr.f[0], attr.f[1]) and max with a constant (attr.f[0]).
+/* op_clamp.c: clamp to low .. high (attr.f[0], attr.f[1]), max and comparison with a constant
+ * (attr.f[0]).
  *
  * Where the bound wins no gradient flows; on the bound itself it does. NaN stays NaN. */
+#include <math.h>
+
 #include "models/graph/graph_impl.h"
 
 dr_node dr_clamp(dr_graph *g, dr_node x, float low, float high)
@@ -79,4 +82,26 @@ const dr_op dr_op_max_const = {
     .shape = max_shape,
     .forward = max_forward,
     .backward = max_backward,
+};
+
+dr_node dr_greater_const(dr_graph *g, dr_node x, float value)
+{
+    return dr__graph_apply(g, &dr_op_greater_const, &x, 1, (dr_attr){.f = {value}});
+}
+
+static void greater_forward(const dr_step *s, const dr_kernels *k)
+{
+    (void)k;
+    const float *x = s->x[0]->data, value = s->attr.f[0];
+    float *y = s->y->data;
+    for (size_t i = 0, n = dr__count(s->y); i < n; i++) {
+        y[i] = isnan(x[i]) ? x[i] : x[i] > value ? 1.0f : 0.0f;
+    }
+}
+
+const dr_op dr_op_greater_const = {
+    .name = "greater_const",
+    .shape = max_shape,
+    .forward = greater_forward,
+    .blocks_gradient = true,
 };

@@ -62,6 +62,7 @@ const dr_op dr_op_linear = {
     .forward = linear_forward,
     .backward = linear_backward,
     .flops = linear_flops,
+    .pack = DR_PACK_ROWS,
     .sets_gradient = true,
     .defers_weight = true,
 };

@@ -35,6 +35,32 @@
     X(bernoulli_loss)     \
     X(squared_error)      \
     X(categorical_kl)     \
-    X(mean)
+    X(mean)               \
+    X(block_linear)       \
+    X(rms_norm)           \
+    X(conv2d)             \
+    X(conv_transpose2d)   \
+    X(max_pool2d)         \
+    X(upsample2d)         \
+    X(transpose)          \
+    X(relu)               \
+    X(elu)                \
+    X(mish)               \
+    X(abs)                \
+    X(log)                \
+    X(sqrt)               \
+    X(floor)              \
+    X(greater_const)      \
+    X(div)                \
+    X(min)                \
+    X(max)                \
+    X(mul_row)            \
+    X(sum_last)           \
+    X(lstm_gates)         \
+    X(softmax)            \
+    X(truncated_normal)   \
+    X(bins_mean_symexp)   \
+    X(twohot_loss_symexp) \
+    X(normal_kl)
 
 #endif

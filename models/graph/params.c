@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "models/base/check.h"
@@ -12,7 +13,8 @@ typedef struct {
     dr_param param;
     char *name;
     float *owned;      /* NULL where the values are borrowed */
-    dr_packed *packed; /* NULL until a linear layer asks */
+    dr_packed *packed; /* NULL until a layer asks */
+    dr_pack_form form; /* of `packed` */
 } entry;
 
 struct dr_params {
@@ -174,23 +176,90 @@ const dr_param *dr_params_get(const dr_params *params, int index)
     return &params->entries[index]->param;
 }
 
-dr_code dr_params_get_packed(const dr_packed **out, dr_params *params, int index, dr_error *err)
+/* ---- packing ---- */
+
+/* Outputs and inputs of the packed form. */
+static void pack_shape(size_t *out, size_t *in, const dr_param *p, dr_pack_form form)
 {
-    const dr_param *param = dr_params_get(params, index);
-    if (param->rank != 2) {
-        return dr_fail(err, DR_INVALID_ARGUMENT,
-                       "weight \"%s\": rank is %d, expected 2 for a linear "
-                       "layer",
-                       param->name, param->rank);
+    size_t shape[3] = {(size_t)p->shape[0], (size_t)p->shape[1], (size_t)p->shape[2]};
+    switch (form) {
+    case DR_PACK_ROWS:
+        *out = shape[0];
+        *in = (size_t)p->count / shape[0];
+        return;
+    case DR_PACK_TAPS:
+        *out = shape[0] * shape[1] * shape[2];
+        *in = (size_t)p->shape[3];
+        return;
+    case DR_PACK_GROUPS:
+        *out = shape[0] * dr_pack_group_stride(shape[1]);
+        *in = shape[2];
+        return;
+    case DR_PACK_NONE:
+        break;
     }
-    entry *e = params->entries[index];
+    DR_NEVER("a weight is packed in some form");
+}
+
+void dr_param_repack(dr_packed *packed, const dr_param *p, dr_pack_form form)
+{
+    size_t outer = (size_t)p->shape[0], in = dr_packed_in_features(packed);
+    if (form == DR_PACK_ROWS) {
+        dr_packed_set(packed, p->values);
+        return;
+    }
+    bool groups = form == DR_PACK_GROUPS;
+    size_t inner = (size_t)(groups ? p->shape[1] : p->shape[1] * p->shape[2]);
+    size_t stride = groups ? dr_pack_group_stride(inner) : 1;
+    for (size_t a = 0; a < outer; a++) {
+        for (size_t b = 0; b < inner; b++) {
+            size_t output = groups ? a * stride + b : b * outer + a;
+            dr_packed_set_output(packed, output, p->values + (a * inner + b) * in);
+        }
+        for (size_t b = inner; groups && b < stride; b++) {
+            dr_packed_set_output(packed, a * stride + b, NULL);
+        }
+    }
+}
+
+dr_code dr_param_pack(dr_packed **out, const dr_param *param, dr_pack_form form, dr_error *err)
+{
+    int least = form == DR_PACK_GROUPS ? 3 : form == DR_PACK_TAPS ? 4 : 2;
+    if (param->rank != least && !(form == DR_PACK_ROWS && param->rank == 4)) {
+        return dr_fail(err, DR_INVALID_ARGUMENT,
+                       "weight \"%s\": rank is %d, expected %d for this layer", param->name,
+                       param->rank, least);
+    }
+    size_t outputs, inputs;
+    pack_shape(&outputs, &inputs, param, form);
+    dr_code code = dr_packed_create(out, NULL, outputs, inputs, err);
+    if (code == DR_OK) {
+        dr_param_repack(*out, param, form);
+    }
+    return code;
+}
+
+static dr_code get_packed(const dr_packed **out, entry *e, dr_pack_form form, dr_error *err)
+{
     dr_code code = DR_OK;
-    pthread_mutex_lock(&params->packing);
     if (!e->packed) {
-        code = dr_packed_create(&e->packed, param->values, (size_t)param->shape[0],
-                                (size_t)param->shape[1], err);
+        code = dr_param_pack(&e->packed, &e->param, form, err);
+        e->form = form;
+    }
+    if (e->form != form) {
+        return dr_fail(err, DR_INVALID_ARGUMENT,
+                       "weight \"%s\": used by two kinds of layers, expected one", e->param.name);
     }
     *out = e->packed;
+    return code;
+}
+
+dr_code dr_params_get_packed(const dr_packed **out, dr_params *params, int index, dr_pack_form form,
+                             dr_error *err)
+{
+    DR_ASSERT(index >= 0 && index < params->count);
+    pthread_mutex_lock(&params->packing);
+    dr_code code = get_packed(out, params->entries[index], form, err);
     pthread_mutex_unlock(&params->packing);
     return code;
 }
@@ -201,7 +270,7 @@ void dr_params_repack(dr_params *params)
     for (int i = 0; i < params->count; i++) {
         entry *e = params->entries[i];
         if (e->packed) {
-            dr_packed_set(e->packed, e->param.values);
+            dr_param_repack(e->packed, &e->param, e->form);
         }
     }
     pthread_mutex_unlock(&params->packing);

@@ -81,6 +81,16 @@ void dr_packed_set_rows(dr_packed *packed, const float *transpose, size_t first,
     }
 }
 
+void dr_packed_set_output(dr_packed *packed, size_t output, const float *weights)
+{
+    DR_ASSERT(output < packed->out_features);
+    size_t in = packed->in_features, lane = output % DR_PANEL_WIDTH;
+    float *to = packed->panels + (output - lane) * in + lane;
+    for (size_t k = 0; k < in; k++, to += DR_PANEL_WIDTH) {
+        *to = weights ? weights[k] : 0.0f;
+    }
+}
+
 void dr_packed_reshape(dr_packed *packed, size_t out_features, size_t in_features)
 {
     size_t panel_count = (out_features + DR_PANEL_WIDTH - 1) / DR_PANEL_WIDTH;
@@ -117,6 +127,16 @@ void dr_gemm_packed_on(const dr_kernels *kernels, float *y, size_t ldy, const fl
 {
     DR_ASSERT(rows <= 1 || (ldy >= w->out_features && ldx >= w->in_features));
     kernels->gemm(y, ldy, x, ldx, rows, w->panels, bias, w->out_features, w->in_features);
+}
+
+void dr_gemm_packed_part_on(const dr_kernels *kernels, float *y, size_t ldy, const float *x,
+                            size_t ldx, size_t rows, const dr_packed *w, const float *bias,
+                            size_t first, size_t count)
+{
+    DR_ASSERT(first % DR_PANEL_WIDTH == 0 && first <= w->out_features &&
+              count <= w->out_features - first);
+    kernels->gemm(y, ldy, x, ldx, rows, w->panels + first * w->in_features, bias, count,
+                  w->in_features);
 }
 
 void dr_gemm_packed(float *y, size_t ldy, const float *x, size_t ldx, size_t rows,

@@ -18,8 +18,8 @@
 #include "models/base/error.h"
 #include "models/tensor/kernels.h"
 
-/* Weights in panels of DR_PANEL_WIDTH outputs. Only dr_packed_set(), _set_rows() and _reshape()
- * change them: otherwise shared by all threads. */
+/* Weights in panels of DR_PANEL_WIDTH outputs. Only the functions dr_packed_set*() and
+ * dr_packed_reshape() change them: otherwise shared by all threads. */
 typedef struct dr_packed dr_packed;
 
 /* Packs W [out_features, in_features], row-major, which is copied; NULL: undefined values.
@@ -32,6 +32,8 @@ void dr_packed_set(dr_packed *packed, const float *W);
 /* Packs rows first .. first + rows of the transpose of the weights, which is
  * [in_features, out_features]: `transpose` points to the first of these rows. */
 void dr_packed_set_rows(dr_packed *packed, const float *transpose, size_t first, size_t rows);
+/* Packs the weights [in_features] of one output; NULL: zeros. */
+void dr_packed_set_output(dr_packed *packed, size_t output, const float *weights);
 /* Another shape in the same memory, asking for at most the bytes it was made with; the values are
  * undefined afterwards. */
 void dr_packed_reshape(dr_packed *packed, size_t out_features, size_t in_features);
@@ -48,6 +50,12 @@ void dr_gemm_packed(float *y, size_t ldy, const float *x, size_t ldx, size_t row
 /* The same on a kernel table of the caller's choice, for tests and benchmarks. */
 void dr_gemm_packed_on(const dr_kernels *kernels, float *y, size_t ldy, const float *x, size_t ldx,
                        size_t rows, const dr_packed *w, const float *bias);
+
+/* Outputs first .. first + count alone, `first` a multiple of DR_PANEL_WIDTH.
+ *   y [rows, count], rows ldy apart; bias [count] or NULL */
+void dr_gemm_packed_part_on(const dr_kernels *kernels, float *y, size_t ldy, const float *x,
+                            size_t ldx, size_t rows, const dr_packed *w, const float *bias,
+                            size_t first, size_t count);
 
 /* c = op(a) op(b), or c += where accumulate is set; op is the transpose where asked for.
  * Row-major. op(a) is [m, k], op(b) is [k, n], c is [m, n]. A leading dimension of 0 means

@@ -35,7 +35,8 @@
     X(symlog)   /* sign(x) log(1 + |x|) */          \
     X(symexp)   /* sign(x) (e^|x| - 1) */           \
     X(relu)     /* max(x, 0); NaN stays NaN */      \
-    X(elu)      /* x where x > 0, else e^x - 1 */
+    X(elu)      /* x where x > 0, else e^x - 1 */   \
+    X(mish)     /* x tanh(log(1 + e^x)); -0 at -infinity */
 
 typedef struct {
     const char *name; /* "plain", "avx2" */
@@ -60,6 +61,11 @@ typedef struct {
     /* The same, followed by silu. */
     void (*layer_norm_silu)(float *y, float *mean, float *rstd, const float *x, const float *weight,
                             const float *bias, size_t rows, size_t cols, float eps);
+
+    /* Per row: y = x rscale weight, rscale = 1 / sqrt(mean of x^2 + eps). y may be x.
+     *   x, y [rows, cols]; weight [cols]; rscale [rows], written unless NULL */
+    void (*rms_norm)(float *y, float *rscale, const float *x, const float *weight, size_t rows,
+                     size_t cols, float eps);
 
     /* DreamerV3's GRU from already normalised parts, which lie reset | candidate | update:
      *   r = sigmoid(reset), c = tanh(r candidate), u = sigmoid(update - 1)

@@ -140,6 +140,38 @@ static void layer_norm_silu_avx2(float *y, float *mean, float *rstd, const float
     norm_rows(y, mean, rstd, x, weight, bias, rows, cols, eps, 1);
 }
 
+static void rms_norm_avx2(float *y, float *rscale, const float *x, const float *weight, size_t rows,
+                          size_t cols, float eps)
+{
+    for (size_t row = 0; row < rows; row++, x += cols, y += cols) {
+        __m256 part[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(),
+                          _mm256_setzero_ps()};
+        size_t i = 0;
+        for (; i + 32 <= cols; i += 32) {
+            DR_UNROLLED(v, 4) {
+                __m256 d = _mm256_loadu_ps(x + i + 8 * v);
+                part[v] = _mm256_fmadd_ps(d, d, part[v]);
+            }
+        }
+        for (; i < cols; i += 8) {
+            __m256 d = load8(x + i, cols - i);
+            part[0] = _mm256_fmadd_ps(d, d, part[0]);
+        }
+        float squares =
+            sum_of(_mm256_add_ps(_mm256_add_ps(part[0], part[1]), _mm256_add_ps(part[2], part[3])));
+        float r = 1.0f / sqrtf(squares / (float)cols + eps);
+        const __m256 factor = _mm256_set1_ps(r);
+        for (i = 0; i < cols; i += 8) {
+            size_t left = cols - i;
+            __m256 v = _mm256_mul_ps(load8(x + i, left), factor);
+            store8(y + i, left, _mm256_mul_ps(v, load8(weight + i, left)));
+        }
+        if (rscale) {
+            rscale[row] = r;
+        }
+    }
+}
+
 /* ---- recurrent gates ---- */
 
 static void gru_gates_avx2(float *h_next, const float *parts, const float *h, size_t rows,
@@ -330,6 +362,7 @@ static const dr_kernels AVX2 = {
     .axpy = axpy_avx2,
     .layer_norm = layer_norm_avx2,
     .layer_norm_silu = layer_norm_silu_avx2,
+    .rms_norm = rms_norm_avx2,
     .gru_gates = gru_gates_avx2,
     .unimix = unimix_avx2,
     .sample_onehot = sample_onehot_avx2,

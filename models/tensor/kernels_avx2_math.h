@@ -146,6 +146,16 @@ static inline __m256 silu8(__m256 x)
     return _mm256_mul_ps(_mm256_max_ps(_mm256_set1_ps(-200.0f), x), sigmoid8(x));
 }
 
+/* As in the plain version. */
+static inline __m256 mish8(__m256 x)
+{
+    const __m256 two = _mm256_set1_ps(2.0f);
+    __m256 e = exp8(_mm256_min_ps(_mm256_set1_ps(20.0f), x));
+    __m256 n = _mm256_mul_ps(e, _mm256_add_ps(e, two));
+    __m256 t = _mm256_div_ps(n, _mm256_add_ps(n, two));
+    return _mm256_mul_ps(_mm256_max_ps(_mm256_set1_ps(-200.0f), x), t);
+}
+
 static inline __m256 symexp8(__m256 x)
 {
     return with_sign_of8(expm1_8(abs8(x)), x);

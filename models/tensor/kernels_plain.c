@@ -45,6 +45,13 @@ static float elu_of(float x)
     return x > 0.0f ? x : expm1f(x);
 }
 
+/* With n = e^x (e^x + 2), tanh(log(1 + e^x)) is n / (n + 2); from 20 on it is 1. */
+static float mish_of(float x)
+{
+    float e = expf(x > 20.0f ? 20.0f : x), n = e * (e + 2.0f);
+    return x == -INFINITY ? -0.0f : x * (n / (n + 2.0f));
+}
+
 #define exp_of expf
 #define log_of logf
 #define tanh_of tanhf
@@ -141,6 +148,24 @@ static void layer_norm_silu_plain(float *y, float *mean, float *rstd, const floa
 {
     layer_norm_plain(y, mean, rstd, x, weight, bias, rows, cols, eps);
     silu_plain(y, y, rows * cols);
+}
+
+static void rms_norm_plain(float *y, float *rscale, const float *x, const float *weight,
+                           size_t rows, size_t cols, float eps)
+{
+    for (size_t row = 0; row < rows; row++, x += cols, y += cols) {
+        double squares = 0.0;
+        for (size_t i = 0; i < cols; i++) {
+            squares += (double)x[i] * x[i];
+        }
+        double r = 1.0 / sqrt(squares / (double)cols + eps);
+        for (size_t i = 0; i < cols; i++) {
+            y[i] = (float)(x[i] * r * weight[i]);
+        }
+        if (rscale) {
+            rscale[row] = (float)r;
+        }
+    }
 }
 
 static void gru_gates_plain(float *h_next, const float *parts, const float *h, size_t rows,
@@ -269,6 +294,7 @@ static const dr_kernels PLAIN = {
     .axpy = axpy_plain,
     .layer_norm = layer_norm_plain,
     .layer_norm_silu = layer_norm_silu_plain,
+    .rms_norm = rms_norm_plain,
     .gru_gates = gru_gates_plain,
     .unimix = unimix_plain,
     .sample_onehot = sample_onehot_plain,

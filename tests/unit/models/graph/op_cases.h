@@ -1,6 +1,7 @@
 /* op_cases.h: for every operation inputs, how it is built, and the obvious formula in double.
  *
- * Included by ops.c alone; apart from it because it grows with every operation. */
+ * Included by ops.c alone; apart from it because it grows with every operation. The formulas of
+ * pictures and distributions are in files of their own. */
 #ifndef DR_TEST_OP_CASES_H
 #define DR_TEST_OP_CASES_H
 #include <math.h>
@@ -12,7 +13,7 @@ enum { ROWS = 3, INPUTS_MAX = 4, FLOATS_MAX = 512 };
 
 /* One input of a case; repeat 0 = a param. */
 typedef struct {
-    int repeat, rank, dim[3];
+    int repeat, rank, dim[4];
     double low, high; /* the values are spread over this range */
 } source;
 
@@ -434,6 +435,9 @@ static void eval_mean(double *y, table *in)
     }
 }
 
+#include "tests/unit/models/graph/op_formulas.h"
+#include "tests/unit/models/graph/picture_formulas.h"
+
 /* ---- the cases ---- */
 
 #define ROW(n)                 \
@@ -539,6 +543,105 @@ static const op_case cases[] = {
      NULL,
      ROWS},
     {"mean", {{2, 1, {4, 1, 1}, -1, 1}}, build_mean, eval_mean, NULL, 1},
+    {"layer_norm",
+     {{1, 3, {2, 2, 6}, -2, 2}, PARAM(6), PARAM(6)},
+     build_layer_norm,
+     eval_layer_norm_picture,
+     NULL,
+     ROWS * 24},
+    {"block_linear",
+     {ROW(6), {0, 3, {2, 17, 3}, -1, 1}, PARAM(34)},
+     build_block_linear,
+     eval_block_linear,
+     NULL,
+     ROWS * 34},
+    {"block_linear",
+     {ROW(6), {0, 3, {2, 17, 3}, -1, 1}},
+     build_block_linear_no_bias,
+     eval_block_linear_no_bias,
+     NULL,
+     ROWS * 34},
+    {"rms_norm",
+     {{1, 2, {2, 6, 1}, -2, 2}, PARAM(6)},
+     build_rms_norm,
+     eval_rms_norm,
+     NULL,
+     ROWS * 12},
+    {"conv2d",
+     {{1, 3, {5, 4, 2}, -1, 1}, {0, 4, {3, 3, 2, 2}, -1, 1}, PARAM(3)},
+     build_conv_padded,
+     eval_conv_padded,
+     NULL,
+     ROWS * 3 * 2 * 3},
+    {"conv2d",
+     {{1, 3, {5, 4, 2}, -1, 1}, {0, 4, {3, 3, 2, 2}, -1, 1}},
+     build_conv_plain,
+     eval_conv_plain,
+     NULL,
+     ROWS * 3 * 3 * 3},
+    {"conv_transpose2d",
+     {{1, 3, {3, 2, 2}, -1, 1}, {0, 4, {3, 4, 3, 2}, -1, 1}, PARAM(3)},
+     build_transpose_cropped,
+     eval_transpose_cropped,
+     NULL,
+     ROWS * 5 * 4 * 3},
+    {"conv_transpose2d",
+     {{1, 3, {3, 2, 2}, -1, 1}, {0, 4, {3, 2, 3, 2}, -1, 1}},
+     build_transpose_plain,
+     eval_transpose_plain,
+     NULL,
+     ROWS * 8 * 6 * 3},
+    {"max_pool2d", {{1, 3, {4, 6, 3}, -1, 1}}, build_max_pool2d, eval_max_pool2d, NULL, ROWS * 18},
+    {"upsample2d", {{1, 3, {2, 3, 2}, -1, 1}}, build_upsample2d, eval_upsample2d, NULL, ROWS * 48},
+    {"transpose", {{1, 3, {2, 3, 4}, -1, 1}}, build_transpose, eval_transpose, NULL, ROWS * 24},
+    {"transpose",
+     {{1, 2, {3, 4, 1}, -1, 1}},
+     build_transpose_matrix,
+     eval_transpose_matrix,
+     NULL,
+     ROWS * 12},
+    {"relu", {ROW(7)}, build_relu, eval_relu, NULL, ROWS * 7},
+    {"elu", {ROW(7)}, build_elu, eval_elu, NULL, ROWS * 7},
+    {"mish", {{1, 1, {150, 1, 1}, -4, 4}}, build_mish, eval_mish, NULL, ROWS * 150},
+    {"abs", {ROW(7)}, build_abs, eval_abs, NULL, ROWS * 7},
+    {"log", {{1, 1, {7, 1, 1}, 0.2, 3}}, build_log, eval_log, NULL, ROWS * 7},
+    {"sqrt", {{1, 1, {7, 1, 1}, 0.2, 3}}, build_sqrt, eval_sqrt, NULL, ROWS * 7},
+    {"floor", {{1, 1, {6, 1, 1}, -9, 9}}, build_floor, eval_floor, eval_nothing, ROWS * 6},
+    {"greater_const", {ROW(6)}, build_greater_const, eval_greater_const, eval_nothing, ROWS * 6},
+    {"div", {ROW(5), {1, 1, {5, 1, 1}, 0.5, 2}}, build_div, eval_div, NULL, ROWS * 5},
+    {"div", {ROW(5), {0, 1, {5, 1, 1}, 0.5, 2}}, build_div, eval_div_spread, NULL, ROWS * 5},
+    {"min", {ROW(5), ROW(5)}, build_min, eval_min, NULL, ROWS * 5},
+    {"min", {ROW(5), PARAM(5)}, build_min, eval_min_spread, NULL, ROWS * 5},
+    {"max", {ROW(5), ROW(5)}, build_max, eval_max, NULL, ROWS * 5},
+    {"max", {ROW(5), PARAM(5)}, build_max, eval_max_spread, NULL, ROWS * 5},
+    {"mul_row", {ROW(5), {1, 0, {1, 1, 1}, -2, 2}}, build_mul_row, eval_mul_row, NULL, ROWS * 5},
+    {"sum_last", {{1, 2, {2, 4, 1}, -1, 1}}, build_sum_last, eval_sum_last, NULL, ROWS * 2},
+    {"lstm_gates",
+     {{1, 1, {300, 1, 1}, -2, 2}, ROW(75)},
+     build_lstm_gates,
+     eval_lstm_gates,
+     NULL,
+     150},
+    {"softmax", {{1, 2, {2, 4, 1}, -3, 3}}, build_soft, eval_soft, NULL, ROWS * 8},
+    {"truncated_normal",
+     {ROW(7), {1, 1, {7, 1, 1}, 0.1, 2}, {1, 1, {7, 1, 1}, 0, 1}},
+     build_truncated_normal,
+     eval_truncated_normal,
+     NULL,
+     ROWS * 7},
+    {"bins_mean_symexp", {ROW(11)}, build_bins_symexp, eval_bins_symexp, NULL, ROWS},
+    {"twohot_loss_symexp",
+     {ROW(11), {1, 0, {1, 1, 1}, -9, 9}},
+     build_twohot_symexp,
+     eval_twohot_symexp,
+     NULL,
+     ROWS},
+    {"normal_kl",
+     {ROW(5), {1, 1, {5, 1, 1}, 0.3, 2}, ROW(5), {1, 1, {5, 1, 1}, 0.3, 2}},
+     build_normal_kl,
+     eval_normal_kl,
+     NULL,
+     ROWS},
 };
 
 #endif

@@ -32,7 +32,7 @@ static double next_random(void)
 
 static int width_of(const source *s)
 {
-    return s->dim[0] * s->dim[1] * s->dim[2];
+    return s->dim[0] * s->dim[1] * s->dim[2] * (s->rank == 4 ? s->dim[3] : 1);
 }
 
 static void fill_inputs(bench *b)
@@ -59,7 +59,7 @@ static dr_node add_source(bench *b, int index, const char *name)
         return dr_graph_input_repeat(b->graph, name, shape, s->repeat);
     }
     float *values;
-    int64_t shape[3] = {s->dim[0], s->dim[1], s->dim[2]};
+    int64_t shape[4] = {s->dim[0], s->dim[1], s->dim[2], s->dim[3]};
     cr_assert_eq(dr_params_add(b->params, name, s->rank, shape, &values, NULL), DR_OK);
     for (int i = 0; i < b->count[index]; i++) {
         values[i] = (float)b->in[index][i];

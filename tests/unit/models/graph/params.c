@@ -43,7 +43,7 @@ Test(graph_params, a_name_twice_and_shapes_without_sense_are_refused)
     int64_t huge[] = {INT64_MAX / 2, 4};
     cr_expect_eq(dr_params_add(params, "b", 2, huge, &owned, &err), DR_INVALID_ARGUMENT);
     const dr_packed *packed;
-    cr_expect_eq(dr_params_get_packed(&packed, params, 0, &err), DR_INVALID_ARGUMENT);
+    cr_expect_eq(dr_params_get_packed(&packed, params, 0, DR_PACK_ROWS, &err), DR_INVALID_ARGUMENT);
     dr_params_release(params);
 }
 
@@ -68,7 +68,7 @@ Test(graph_params, many_weights_keep_their_places)
 static void *ask(void *params)
 {
     const dr_packed *packed = NULL;
-    return dr_params_get_packed(&packed, params, 0, NULL) == DR_OK ? (void *)packed : NULL;
+    return dr_params_get_packed(&packed, params, 0, DR_PACK_ROWS, NULL) == DR_OK ? (void *)packed : NULL;
 }
 
 Test(graph_params, threads_that_ask_at_once_share_one_packed_copy)
@@ -99,7 +99,7 @@ Test(graph_params, the_last_release_frees)
     cr_assert_eq(dr_params_create(&params, NULL), DR_OK);
     dr_params_retain(params);
     cr_assert_eq(dr_params_add(params, "w", 2, (int64_t[]){3, 4}, &owned, NULL), DR_OK);
-    cr_assert_eq(dr_params_get_packed(&packed, params, 0, NULL), DR_OK);
+    cr_assert_eq(dr_params_get_packed(&packed, params, 0, DR_PACK_ROWS, NULL), DR_OK);
     dr_params_release(params);
     cr_expect_eq(dr_params_count(params), 1);
     dr_params_release(params);

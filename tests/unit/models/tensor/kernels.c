@@ -72,6 +72,12 @@ static double elu_in_double(double x)
     return x > 0.0 ? x : expm1(x);
 }
 
+static double mish_in_double(double x)
+{
+    double e = exp(fmin(x, 40.0)), n = e * (e + 2.0);
+    return x == -INFINITY ? -0.0 : isnan(x) ? x : x * (n / (n + 2.0));
+}
+
 #define exp_in_double exp
 #define log_in_double log
 #define tanh_in_double tanh
@@ -115,14 +121,15 @@ Test(kernels, element_wise_functions_are_right_to_a_few_units_in_the_last_place)
 {
     enum { CHUNK = 4096 };
     static const double limit[DR_COUNT(UNARY)] = {
-        /* exp log tanh sigmoid silu softplus symlog symexp relu elu */
-        1.1, 0.9, 2.5, 2.2, 3.1, 1.7, 1.5, 1.5, 0.0, 1.1};
+        /* exp log tanh sigmoid silu softplus symlog symexp relu elu mish */
+        1.1, 0.9, 2.5, 2.2, 3.1, 1.7, 1.5, 1.5, 0.0, 1.1, 4.0};
     static float x[CHUNK], y[CHUNK];
     const dr_kernels *table[2];
     for (int t = 0; t < tables(table); t++) {
         for (size_t f = 0; f < DR_COUNT(UNARY); f++) {
-            /* Where the sigmoid is denormal, silu is x times its coarse steps. */
-            double smallest_unit = strcmp(UNARY[f].name, "silu") == 0 ? 0x1p-142 : 0.0;
+            /* Where e^x is denormal, silu and mish are x times its coarse steps. */
+            bool coarse = !strcmp(UNARY[f].name, "silu") || !strcmp(UNARY[f].name, "mish");
+            double smallest_unit = coarse ? 0x1p-142 : 0.0;
             double worst = 0.0;
             float worst_at = 0.0f;
             for (uint64_t first = 0; first < UINT64_C(1) << 32; first += (uint64_t)CHUNK * 2039) {
