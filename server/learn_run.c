@@ -239,7 +239,8 @@ static dr_code learn_on(dr_learn *run, dr_error *err)
 
 /* ---- the run ---- */
 
-/* One of HELD_OUT is kept back; where there are few, the last one; a single one is learned from. */
+/* Without a world to evaluate in, one of HELD_OUT is kept back; where there are few, the last one;
+ * a single one is learned from. */
 static dr_code take_recorded(dr_learn *run, dr_episode_list *list, dr_error *err)
 {
     dr_code code = DR_OK;
@@ -247,7 +248,7 @@ static dr_code take_recorded(dr_learn *run, dr_episode_list *list, dr_error *err
         dr_episode *e = list->items[i];
         list->items[i] = NULL;
         bool last_of_few = list->count < HELD_OUT && i + 1 == list->count && i > 0;
-        if (last_of_few || i % HELD_OUT == HELD_OUT - 1)
+        if (!run->world && (last_of_few || i % HELD_OUT == HELD_OUT - 1))
             code = dr__learn_keep_unseen(run, e, err);
         else
             code = learn_from(run, e, err);

@@ -102,9 +102,11 @@ static dr_code make_graph(dr_learner *learner, dr_error *err)
     dr_code code = dr_graph_create(&graph, err);
     if (code)
         return code;
-    dr__rssm_build_losses(graph, get_config(learner), learner->options.length, &learner->options);
+    code = dr__rssm_build_losses(graph, get_config(learner), learner->options.length,
+                                 &learner->options, err);
     dr_compile_options options = {.rows_max = learner->options.rows, .learn = true};
-    code = dr_graph_compile(&learner->compiled, graph, learner->params, &options, err);
+    if (!code)
+        code = dr_graph_compile(&learner->compiled, graph, learner->params, &options, err);
     dr_graph_destroy(graph);
     for (int i = 0; i < LOSSES && !code; i++)
         learner->losses[i] = dr_compiled_find_output(learner->compiled, loss_names[i]);

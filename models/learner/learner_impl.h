@@ -22,7 +22,7 @@ void dr__init_params(dr_params *params, uint64_t seed);
  *   uniform [stoch]
  *   outputs, means: loss, loss.observation, loss.reward, loss.continue, loss.dynamics,
  *   loss.representation; absent where the config has no such head */
-void dr__rssm_build_losses(dr_graph *graph, const dr_rssm_config *config, int length,
-                           const dr_learner_options *options);
+DR_CHECKED dr_code dr__rssm_build_losses(dr_graph *graph, const dr_rssm_config *config, int length,
+                                         const dr_learner_options *options, dr_error *err);
 
 #endif

@@ -105,14 +105,13 @@ static void build(dr_graph *g, const dr_rssm_config *c, int length, const dr_lea
     dr_graph_output(g, "loss", dr_mean(g, sum));
 }
 
-void dr__rssm_build_losses(dr_graph *graph, const dr_rssm_config *config, int length,
-                           const dr_learner_options *options)
+dr_code dr__rssm_build_losses(dr_graph *graph, const dr_rssm_config *config, int length,
+                              const dr_learner_options *options, dr_error *err)
 {
     dr_node *steps = dr_mem_alloc(3 * (size_t)length * sizeof *steps);
-    if (!steps) {
-        dr_graph_fail(graph, "out of memory");
-        return;
-    }
+    if (!steps)
+        return dr_mem_fail(err, "the losses' graph");
     build(graph, config, length, options, steps);
     dr_mem_free(steps);
+    return DR_OK;
 }

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "models/base/mem.h"
 #include "tests/support/tiny_learner.h"
 
 static dr_manifest *manifest;
@@ -173,4 +174,41 @@ Test(learner, options_out_of_range_are_named, .init = make_manifest, .fini = fre
     options.adam.rate = NAN;
     cr_assert_eq(dr_learner_create(&learner, manifest, &options, &err), DR_INVALID_ARGUMENT);
     cr_assert(eq(str, err.field, "learning_rate"));
+}
+
+/* Every allocation fails once, in creating, adding and updating: a code each time, nothing kept. */
+Test(learner, no_memory_is_an_error_that_leaves_nothing, .init = make_manifest,
+     .fini = free_manifest)
+{
+    dr_learner_options options = small_options();
+    uint64_t before = dr_mem_get_stats().blocks;
+    int failed = 0;
+    for (uint64_t nth = 1;; nth++) {
+        dr_error err = {0};
+        dr_learner *learner = NULL;
+        dr_params *copy = NULL;
+        dr_episode *e = tiny_learner_episode(20, 1, 0);
+        dr_mem_fail_nth(nth);
+        dr_code code = dr_learner_create(&learner, manifest, &options, &err);
+        if (!code) {
+            code = dr_learner_add(learner, e, &err);
+            e = code ? e : NULL;
+        }
+        if (!code)
+            code = dr_learner_update(learner, NULL, &err);
+        if (!code)
+            code = dr_learner_copy_params(&copy, learner, &err);
+        dr_mem_fail_nth(0);
+        dr_episode_destroy(e);
+        if (learner)
+            dr_learner_destroy(learner);
+        if (!code)
+            dr_params_release(copy);
+        cr_assert(eq(u64, dr_mem_get_stats().blocks, before), "allocation %d", (int)nth);
+        if (!code)
+            break;
+        cr_assert_eq(code, DR_RESOURCE_EXHAUSTED, "allocation %d: %s", (int)nth, err.message);
+        failed++;
+    }
+    cr_assert(gt(int, failed, 100));
 }
