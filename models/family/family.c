@@ -5,10 +5,11 @@
 
 #include "models/base/check.h"
 #include "models/family/rssm.h"
+#include "models/family/tdmpc2.h"
 
-static const dr_family *const families[] = {&dr_rssm_family};
+static const dr_family *const families[] = {&dr_rssm_family, &dr_tdmpc2_family};
 /* In the order of the table; families_agree in the tests holds them together. */
-static const char names[] = "rssm";
+static const char names[] = "rssm, tdmpc2";
 
 const char *dr_verb_name(dr_verb verb)
 {
