@@ -14,6 +14,7 @@
 #include "tests/support/approx.h"
 #include "tests/support/fixture_model.h"
 #include "tests/support/temp_dir.h"
+#include "tests/unit/models/family/parity.h"
 
 #define TOLERANCE 1e-4
 
@@ -262,11 +263,12 @@ Test(parity, every_golden_tensor_agrees_with_the_public_implementation, .timeout
     /* What is skipped is counted by tensor: 19 outputs and the embedding. */
     enum { FIXTURE_TENSORS = 20 };
     char fixture[256];
-    int tensors = compare_goldens(), skipped = 0;
-    cr_assert(gt(int, tensors, 0));
+    parity_count count = {.tensors = compare_goldens()};
+    cr_assert(gt(int, count.tensors, 0));
     if (fixture_model_find(fixture, "dreamerv3_torch_pendulum"))
-        tensors += compare_fixture(fixture);
+        count.tensors += compare_fixture(fixture);
     else
-        skipped = FIXTURE_TENSORS;
-    printf("parity: %d tensors, %d skipped\n", tensors, skipped);
+        count.skipped += FIXTURE_TENSORS;
+    parity_tdmpc2(&count);
+    printf("parity: %d tensors, %d skipped\n", count.tensors, count.skipped);
 }
