@@ -262,8 +262,8 @@ static void output_discount(dr_graph *g, const dr_tdmpc2_config *c, dr_tdmpc2_st
 {
     int tasks = c->task_count > 0 ? c->task_count : 1;
     dr_node weight = dr_graph_param(g, "discount", 2, (int64_t[]){1, tasks});
-    dr_node discount = c->task_count > 0 ? dr_linear(g, at.task, weight, DR_NODE_NONE)
-                                         : dr_broadcast(g, weight);
+    dr_node discount =
+        c->task_count > 0 ? dr_linear(g, at.task, weight, DR_NODE_NONE) : dr_broadcast(g, weight);
     dr_graph_output(g, "discount", dr_reshape(g, discount, dr_shape_0()));
 }
 
@@ -296,8 +296,7 @@ static void build_initial(dr_graph *g, const dr_tdmpc2_config *c)
         dr_node parts[] = {dr_affine(g, dr_slice(g, weight, 0, 1), 0.0f, 1.0f), DR_NODE_NONE};
         int count = 1;
         if (c->task_count > 1)
-            parts[count++] =
-                dr_affine(g, dr_slice(g, weight, 1, c->task_count - 1), 0.0f, 0.0f);
+            parts[count++] = dr_affine(g, dr_slice(g, weight, 1, c->task_count - 1), 0.0f, 0.0f);
         at.task = dr_broadcast(g, dr_concat(g, parts, count));
     }
     output_state(g, at);
@@ -333,9 +332,9 @@ static void build(const void *config, dr_verb verb, dr_graph *graph)
         build_initial(graph, c);
         return;
     case DR_VERB_ENCODE:
-        dr_graph_output(graph, "embedding",
-                        dr_tdmpc2_encode(graph, c, input_task(graph, c),
-                                         input_observation(graph, c)));
+        dr_graph_output(
+            graph, "embedding",
+            dr_tdmpc2_encode(graph, c, input_task(graph, c), input_observation(graph, c)));
         return;
     case DR_VERB_OBSERVE:
         build_observe(graph, c);
@@ -363,9 +362,8 @@ static dr_code configure(void **config, dr_model_shape *shape, const dr_manifest
         dr_mem_free(c);
         return code;
     }
-    *shape = (dr_model_shape){.parts = {{"z", dr_shape_1(c->latent)}},
-                              .part_count = 1,
-                              .action_width = c->action_width};
+    *shape = (dr_model_shape){
+        .parts = {{"z", dr_shape_1(c->latent)}}, .part_count = 1, .action_width = c->action_width};
     if (c->task_count > 0) {
         shape->parts[shape->part_count++] = (dr_state_part){"task", dr_shape_1(c->task_count)};
         dr_json_scope in = dr_manifest_config(manifest);

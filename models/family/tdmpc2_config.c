@@ -27,10 +27,8 @@ static dr_code read_sizes(dr_tdmpc2_config *out, const dr_json_scope *in, dr_err
         const char *key;
         int *value, min, max;
     } sizes[] = {
-        {"latent", &out->latent, 1, WIDTH_MAX},
-        {"simnorm", &out->simnorm, 1, WIDTH_MAX},
-        {"units", &out->units, 1, WIDTH_MAX},
-        {"heads", &out->heads, 1, DR_TDMPC2_HEADS_MAX},
+        {"latent", &out->latent, 1, WIDTH_MAX}, {"simnorm", &out->simnorm, 1, WIDTH_MAX},
+        {"units", &out->units, 1, WIDTH_MAX},   {"heads", &out->heads, 1, DR_TDMPC2_HEADS_MAX},
         {"bins", &out->bins, 0, BINS_MAX},
     };
     for (size_t i = 0; i < DR_COUNT(sizes); i++) {
@@ -118,8 +116,8 @@ static dr_code read_tasks(dr_tdmpc2_config *out, const dr_json_scope *in, dr_err
             sound = strcmp(name, dr_json_to_string(dr_json_item(names, (size_t)j))) != 0;
     }
     if (!sound)
-        return dr_json_fail(err, in, "tasks", "1 to %d different names of 1 to %d bytes",
-                            TASKS_MAX, TASK_NAME_BYTES);
+        return dr_json_fail(err, in, "tasks", "1 to %d different names of 1 to %d bytes", TASKS_MAX,
+                            TASK_NAME_BYTES);
     if (out->encoder_channels > 0)
         return dr_json_fail(err, in, "tasks", "none: many tasks have vectors, not pictures");
     int64_t width = 0;
@@ -194,10 +192,10 @@ static dr_code read_action(dr_tdmpc2_config *out, const dr_space *space, dr_erro
 
 dr_code dr_tdmpc2_configure(dr_tdmpc2_config *out, const dr_manifest *manifest, dr_error *err)
 {
-    static const char *const keys[] = {
-        "latent",      "simnorm",     "units",       "heads",    "bins",    "bin_low",
-        "bin_high",    "log_std_min", "log_std_max", "encoder",  "tasks",   "task_embedding",
-        "termination", "discount"};
+    static const char *const keys[] = {"latent",      "simnorm", "units",    "heads",
+                                       "bins",        "bin_low", "bin_high", "log_std_min",
+                                       "log_std_max", "encoder", "tasks",    "task_embedding",
+                                       "termination", "discount"};
     memset(out, 0, sizeof *out);
     dr_json_scope in = dr_manifest_config(manifest);
     dr_code code = dr_json_only_keys(&in, keys, DR_COUNT(keys), err);

@@ -24,13 +24,13 @@ typedef struct {
 } source;
 
 static const source sources[] = {
-    {"tdmpc2_state", "new.pt", "config.json", "golden.safetensors", 26},
-    {"tdmpc2_state", "old.pt", "config.json", "golden.safetensors", 26},
-    {"tdmpc2_state", "new_episodic.pt", "config_episodic.json", "golden_episodic.safetensors", 27},
-    {"tdmpc2_state", "new_rgb.pt", "config_rgb.json", "golden_rgb.safetensors", 27},
-    {"tdmpc2_state", "old_rgb.pt", "config_rgb.json", "golden_rgb.safetensors", 27},
-    {"tdmpc2_multitask", "new.pt", "config.json", "golden.safetensors", 28},
-    {"tdmpc2_multitask", "old.pt", "config.json", "golden.safetensors", 28},
+    {"tdmpc2_state", "new.pt", "config.json", "golden.safetensors", 25},
+    {"tdmpc2_state", "old.pt", "config.json", "golden.safetensors", 25},
+    {"tdmpc2_state", "new_episodic.pt", "config_episodic.json", "golden_episodic.safetensors", 26},
+    {"tdmpc2_state", "new_rgb.pt", "config_rgb.json", "golden_rgb.safetensors", 26},
+    {"tdmpc2_state", "old_rgb.pt", "config_rgb.json", "golden_rgb.safetensors", 26},
+    {"tdmpc2_multitask", "new.pt", "config.json", "golden.safetensors", 27},
+    {"tdmpc2_multitask", "old.pt", "config.json", "golden.safetensors", 27},
 };
 
 typedef struct {
