@@ -41,6 +41,8 @@
 /* ---- sessions ---- */
 #define DR_SESSIONS_DEFAULT 10000
 #define DR_SESSION_ROWS_MAX 65536
+#define DR_TEMPERATURE_MIN 0.01 /* of families that define one */
+#define DR_TEMPERATURE_MAX 100.0
 #define DR_SESSION_BYTES_DEFAULT (1ull << 30) /* latents and replies of all sessions */
 #define DR_SESSION_TTL_MS_DEFAULT (600u * 1000)
 #define DR_SESSION_TTL_MS_MAX (7ull * 24 * 3600 * 1000)

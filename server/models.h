@@ -39,7 +39,9 @@ struct dr_served {
     char checkpoint[72];         /* "sha256:<64 hex digits>" */
     int state_width, action_width;
     uint32_t batch_rows;  /* the efficient batch */
-    float *initial;       /* [state_width] */
+    float *initial;       /* [state_width]; at the mode, where the family draws it */
+    dr_compiled *draws;   /* initial states by noise, where the family draws them [loop] */
+    int temperature;      /* column of the state's part, or -1 */
     float *action_centre; /* [action_width]: of a bounded Box the middle, otherwise 0 */
     dr_served_verb verbs[DR_VERB_COUNT];
     dr_plan_settings planning; /* the manifest's defaults, if planning_error is DR_OK */
@@ -57,6 +59,12 @@ dr_served *dr_served_retain(dr_served *served);
 void dr_served_release(dr_served *served);
 /* The index of a verb's output, or -1. */
 int dr_served_find_output(const dr_served *served, dr_verb verb, const char *name);
+/* Writes the initial state of each key into states [rows, state_width]. [loop] */
+void dr_served_put_initial(const dr_served *served, float *states, const dr_noise_key *keys,
+                           uint32_t rows);
+/* Gives rows of latent state a temperature; 0 leaves them theirs. */
+void dr_served_put_temperature(const dr_served *served, float *states, uint32_t rows,
+                               float temperature);
 /* "observation", or "observation.<key>": the name of a leaf's tensor. */
 void dr_leaf_name(char *out, size_t bytes, const char *prefix, const dr_space_leaf *leaf);
 

@@ -42,11 +42,6 @@ static dr_code refuse_later(const Dreamd__V1__OpenSessionRequest *r, dr_error *e
                              "start_source FILE is not "
                              "built into this daemon, use INITIAL and Observe, or STATE");
     }
-    if (r->optional_temperature_case) {
-        return dr_fail_field(err, DR_FAILED_PRECONDITION, "temperature",
-                             "no family of this daemon "
-                             "defines a temperature, leave it out");
-    }
     if (r->task[0]) {
         return dr_fail_field(err, DR_FAILED_PRECONDITION, "task",
                              "no model of this daemon has "
@@ -95,6 +90,21 @@ static uint64_t choose_seed(void)
     return getrandom(&seed, sizeof seed, 0) == (ssize_t)sizeof seed ? seed : dr_loop_now_ns();
 }
 
+static dr_code read_temperature(float *out, const Dreamd__V1__OpenSessionRequest *r, dr_error *err)
+{
+    *out = 0;
+    if (!r->optional_temperature_case) {
+        return DR_OK;
+    }
+    if (!(r->temperature >= DR_TEMPERATURE_MIN && r->temperature <= DR_TEMPERATURE_MAX)) {
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "temperature",
+                             "temperature is %g, expected %g to %g", r->temperature,
+                             DR_TEMPERATURE_MIN, DR_TEMPERATURE_MAX);
+    }
+    *out = (float)r->temperature;
+    return DR_OK;
+}
+
 static dr_code read_options(open_call *oc, dr_error *err)
 {
     const Dreamd__V1__OpenSessionRequest *r = oc->request;
@@ -121,6 +131,7 @@ static dr_code read_options(open_call *oc, dr_error *err)
                              "autoreset is %d, expected DISABLED", (int)r->autoreset);
     }
     dr_code code = refuse_later(r, err);
+    code = code == DR_OK ? read_temperature(&o->temperature, r, err) : code;
     code = code == DR_OK ? check_text(r->label, "label", err) : code;
     code = code == DR_OK ? check_text(r->request_id, "request_id", err) : code;
     code = code == DR_OK ? read_ending(&o->ending, r->ending, err) : code;
@@ -164,6 +175,10 @@ static dr_code put_start(dr_session *session, open_call *oc, dr_error *err)
         code = dr_wire_take_state(session->states, &tensors, session->model->model,
                                   session->options.rows, err);
     }
+    if (code == DR_OK) {
+        dr_served_put_temperature(session->model, session->states, session->options.rows,
+                                  session->options.temperature);
+    }
     return code == DR_OK
                ? dr_wire_tensors_end(&tensors, "state.<part> with start_source STATE", err)
                : code;
@@ -182,6 +197,12 @@ static dr_code open_session(dr_session **out, open_call *oc, dr_error *err)
         return dr_fail_field(err, DR_FAILED_PRECONDITION, "ending.rule",
                              "model %s has no continue "
                              "head, which rule THRESHOLD needs",
+                             served->name);
+    }
+    if (oc->options.temperature > 0 && served->temperature < 0) {
+        return dr_fail_field(err, DR_FAILED_PRECONDITION, "temperature",
+                             "model %s is of a family "
+                             "that defines no temperature, leave it out",
                              served->name);
     }
     oc->options.model = oc->wish.resolved;

@@ -260,19 +260,23 @@ static dr_code seed_rows(dr_verb_call *vc, const Dreamd__V1__ResetRequest *reque
     return DR_OK;
 }
 
-static dr_code put_starts(dr_verb_call *vc, dr_wire_tensors *tensors, int source, dr_error *err)
+static dr_code put_starts(dr_verb_call *vc, dr_wire_tensors *tensors, int source, size_t seeds,
+                          dr_error *err)
 {
-    size_t width = (size_t)vc->served->state_width;
     float *states = vc->session->scratch;
     switch (source) {
     case DREAMD__V1__START_SOURCE__START_SOURCE_UNSPECIFIED:
     case DREAMD__V1__START_SOURCE__START_SOURCE_INITIAL:
-        for (uint32_t i = 0; i < vc->count; i++) {
-            memcpy(states + i * width, vc->served->initial, width * sizeof *states);
+        dr_served_put_initial(vc->served, states, vc->keys, vc->count);
+        for (uint32_t i = 0; vc->served->draws && seeds == 0 && i < vc->count; i++) {
+            vc->keys[i].step++; /* another reset draws another start */
         }
-        return DR_OK;
+        break;
     case DREAMD__V1__START_SOURCE__START_SOURCE_STATE:
-        return dr_wire_take_state(states, tensors, vc->served->model, vc->count, err);
+        if (dr_wire_take_state(states, tensors, vc->served->model, vc->count, err) != DR_OK) {
+            return err->code;
+        }
+        break;
     case DREAMD__V1__START_SOURCE__START_SOURCE_FILE:
         return dr_fail_field(err, DR_UNIMPLEMENTED, "start_source",
                              "start_source FILE is not built into this daemon, use INITIAL and "
@@ -281,6 +285,8 @@ static dr_code put_starts(dr_verb_call *vc, dr_wire_tensors *tensors, int source
         return dr_fail_field(err, DR_INVALID_ARGUMENT, "start_source",
                              "start_source is %d, expected INITIAL, FILE or STATE", source);
     }
+    dr_served_put_temperature(vc->served, states, vc->count, vc->session->options.temperature);
+    return DR_OK;
 }
 
 static dr_code prepare_reset(dr_verb_call *vc, dr_wire_tensors *tensors, const void *message,
@@ -293,7 +299,7 @@ static dr_code prepare_reset(dr_verb_call *vc, dr_wire_tensors *tensors, const v
     }
     dr_code code = seed_rows(vc, request, err);
     if (code == DR_OK) {
-        code = put_starts(vc, tensors, (int)request->start_source, err);
+        code = put_starts(vc, tensors, (int)request->start_source, request->n_seeds, err);
     }
     if (code == DR_OK) {
         code = dr_wire_tensors_end(tensors,

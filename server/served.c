@@ -59,7 +59,19 @@ static dr_code list_outputs(dr_served *served, dr_error *err)
     return DR_OK;
 }
 
-/* The state that every row begins in. */
+enum { DRAW_ROWS = 32 };
+
+static bool has_noise(const dr_compiled *compiled)
+{
+    for (int i = 0; i < dr_compiled_input_count(compiled); i++) {
+        if (dr_compiled_input_is_noise(compiled, i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The state that every row begins in; what is drawn for each row is computed when it is asked for. */
 static dr_code compute_initial(dr_served *served, dr_error *err)
 {
     served->initial = dr_mem_zalloc((size_t)served->state_width, sizeof *served->initial);
@@ -67,14 +79,55 @@ static dr_code compute_initial(dr_served *served, dr_error *err)
         return dr_mem_fail(err, "initial state");
     }
     dr_compiled *compiled;
-    dr_code code = dr_model_compile(&compiled, served->model, DR_VERB_INITIAL, 1, NULL, 0, err);
+    dr_code code =
+        dr_model_compile(&compiled, served->model, DR_VERB_INITIAL, DRAW_ROWS, NULL, 0, err);
     if (code == DR_OK) {
         dr_noise_key key = {.mode = 1};
         dr_compiled_run(compiled, 1, &key);
         dr_model_get_state(served->model, compiled, 0, 1, served->initial);
-        dr_compiled_destroy(compiled);
+        if (has_noise(compiled)) {
+            served->draws = compiled;
+        } else {
+            dr_compiled_destroy(compiled);
+        }
     }
     return code;
+}
+
+static int find_temperature(const dr_model *model)
+{
+    const dr_model_shape *shape = dr_model_get_shape(model);
+    int column = 0;
+    for (int i = 0; i < shape->part_count; i++) {
+        if (strcmp(shape->parts[i].name, "temperature") == 0) {
+            return column;
+        }
+        column += (int)dr_shape_width(shape->parts[i].shape);
+    }
+    return -1;
+}
+
+void dr_served_put_initial(const dr_served *served, float *states, const dr_noise_key *keys,
+                           uint32_t rows)
+{
+    size_t width = (size_t)served->state_width;
+    for (uint32_t i = 0; i < rows; i++) {
+        memcpy(states + i * width, served->initial, width * sizeof *states);
+    }
+    for (uint32_t first = 0; served->draws && first < rows; first += DRAW_ROWS) {
+        uint32_t count = rows - first < DRAW_ROWS ? rows - first : DRAW_ROWS;
+        dr_compiled_run(served->draws, (int)count, keys + first);
+        dr_model_get_state(served->model, served->draws, 0, (int)count, states + first * width);
+    }
+}
+
+void dr_served_put_temperature(const dr_served *served, float *states, uint32_t rows,
+                               float temperature)
+{
+    DR_ASSERT(temperature == 0 || served->temperature >= 0);
+    for (uint32_t i = 0; temperature > 0 && i < rows; i++) {
+        states[i * (size_t)served->state_width + (size_t)served->temperature] = temperature;
+    }
 }
 
 static dr_code find_action_centre(dr_served *served, dr_error *err)
@@ -124,6 +177,7 @@ dr_code dr_served_create(dr_served **out, dr_model *model, dr_error *err)
              checkpoint ? dr_checkpoint_digest(checkpoint) : "");
     served->state_width = dr_model_state_width(model);
     served->action_width = dr_model_get_shape(model)->action_width;
+    served->temperature = find_temperature(model);
     /* as they are, and packed */
     served->loaded_bytes = 2 * sizeof(float) * (uint64_t)dr_model_param_count(model);
     dr_code code = list_outputs(served, err);
@@ -167,6 +221,7 @@ void dr_served_release(dr_served *served)
         dr_mem_free(served->verbs[verb].list);
     }
     dr_mem_free(served->initial);
+    dr_compiled_destroy(served->draws);
     dr_mem_free(served->action_centre);
     dr_model_release(served->model);
     dr_mem_free(served);

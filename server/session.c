@@ -30,13 +30,19 @@ static void destroy(dr_session *session)
 
 static void put_at_start(dr_session *session)
 {
+    const dr_session_options *o = &session->options;
     size_t width = (size_t)session->model->state_width;
-    for (uint32_t i = 0; i < session->options.rows; i++) {
-        memcpy(session->states + i * width, session->model->initial, width * sizeof(float));
-        session->row[i] = (dr_row){
-            .key = {.seed = session->options.seed, .row = i, .mode = session->options.mode},
-            .fresh = true};
+    dr_noise_key keys[64];
+    for (uint32_t i = 0, kept = 0; i < o->rows; i++) {
+        keys[kept] = (dr_noise_key){.seed = o->seed, .row = i, .mode = o->mode};
+        session->row[i] = (dr_row){.key = keys[kept++], .fresh = true};
+        if (kept == DR_COUNT(keys) || i + 1 == o->rows) {
+            dr_served_put_initial(session->model, session->states + (i + 1 - kept) * width, keys,
+                                  kept);
+            kept = 0;
+        }
     }
+    dr_served_put_temperature(session->model, session->states, o->rows, o->temperature);
 }
 
 dr_code dr_session_create(dr_session **out, dr_served *model, const dr_session_options *options,

@@ -59,8 +59,9 @@ typedef struct {
     const char *model; /* "name@version" as it was resolved; at most DR_MODEL_REFERENCE_MAX bytes */
     uint32_t rows;
     uint64_t seed;
-    bool mode;        /* sampling sites take the mode */
-    uint32_t horizon; /* steps until a row is truncated; 0 = never */
+    bool mode;         /* sampling sites take the mode */
+    float temperature; /* of every row from its start on; 0 = the model's own */
+    uint32_t horizon;  /* steps until a row is truncated; 0 = never */
     dr_ending ending;
     uint64_t ttl_ms;
     const char *label, *request_id; /* "" for none; checked for length */
