@@ -254,7 +254,7 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing(daemon, client, zoo):
 # ---- kill -9 ----
 
 
-def test_what_was_acknowledged_survives_kill_9(tmp_path, zoo):
+def test_what_was_acknowledged_survives_kill_9(request, tmp_path, zoo):
     """20 times: uploads run, the daemon is killed at a random moment; the catalogue opens, fsck is
     clean, and everything that was acknowledged is there."""
     rng = random.Random(5)
@@ -281,7 +281,11 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path, zoo):
 
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             lanes = [pool.submit(upload, lane) for lane in range(2)]
-            time.sleep(rng.uniform(0.02, 0.25))
+            # Counted in acknowledgements, so that a slow daemon is killed in the midst too.
+            enough, give_up = len(acknowledged) + rng.randrange(5), time.monotonic() + 10
+            while len(acknowledged) < enough and time.monotonic() < give_up:
+                time.sleep(0.001)
+            time.sleep(rng.uniform(0, 0.08))
             daemon.process.send_signal(signal.SIGKILL)
             daemon.process.wait()
             stop.set()
@@ -293,6 +297,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path, zoo):
                               capture_output=True, text=True)
         assert fsck.returncode == 0, fsck.stdout + fsck.stderr
     last = Daemon(tmp_path, "--zoo", empty)
+    request.addfinalizer(last.stop)
     with last.channel() as channel:
         client = Client(channel)
         listed, token = {}, ""
@@ -302,9 +307,8 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path, zoo):
             token = page.next_page_token
             if not token:
                 break
-        assert len(acknowledged) > 20
+        assert len(acknowledged) >= 20
         assert acknowledged.items() <= listed.items()
         for name in rng.sample(sorted(acknowledged), 10):
             session = client.open(name).session_id
             client.step(session, [[0, 0]])
-    last.stop()
