@@ -23,9 +23,8 @@
 #define NOISE_EVEN 0.3f  /* on actions of episodes 0, 2 ...; in units of half the range */
 #define NOISE_ODD 0.1f
 enum {
-    HOLD_MAX = 15, /* random actions are held for 1 to so many steps: that gets further */
-    HELD_OUT = 8,  /* one recorded episode of so many is not learned from */
-    LINES = 20,    /* of the learning curve, where there is no world */
+    HELD_OUT = 8, /* one recorded episode of so many is not learned from */
+    LINES = 20,   /* of the learning curve, where there is no world */
     TIMED_UPDATES = 5,
 };
 

@@ -177,7 +177,8 @@ static void add_quality(card *c, const dr_learn *run)
             r->episodes, r->mean, r->std, r->least);
     else
         add(c, "The return by planning was not measured in this run.\n");
-    if (!run->unseen_count) {
+    if (!run->errors[DR_LEARN_ERRORS_FREE][0].count &&
+        !run->errors[DR_LEARN_ERRORS_PLANNED][0].count) {
         add(c, "The error of decoded observations was not measured in this run.\n");
         return;
     }
