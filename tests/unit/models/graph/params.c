@@ -68,7 +68,8 @@ Test(graph_params, many_weights_keep_their_places)
 static void *ask(void *params)
 {
     const dr_packed *packed = NULL;
-    return dr_params_get_packed(&packed, params, 0, DR_PACK_ROWS, NULL) == DR_OK ? (void *)packed : NULL;
+    return dr_params_get_packed(&packed, params, 0, DR_PACK_ROWS, NULL) == DR_OK ? (void *)packed
+                                                                                 : NULL;
 }
 
 Test(graph_params, threads_that_ask_at_once_share_one_packed_copy)

@@ -78,6 +78,35 @@ Test(kernels_rows, layer_norm_follows_its_formula)
     }
 }
 
+Test(kernels_rows, rms_norm_follows_its_formula_and_works_in_place)
+{
+    const dr_kernels *table[2];
+    fill_random(x, DR_COUNT(x), 1, -1.0f, 6.0f);
+    fill_random(weight, COLS_MAX, 2, -2.0f, 2.0f);
+    for (int t = 0; t < tables(table); t++) {
+        for (size_t w = 0; w < DR_COUNT(WIDTHS); w++) {
+            size_t cols = WIDTHS[w];
+            float rscale[ROWS];
+            memcpy(z, x, sizeof z);
+            table[t]->rms_norm(y, rscale, x, weight, ROWS, cols, 1e-4f);
+            table[t]->rms_norm(z, NULL, z, weight, ROWS, cols, 1e-4f);
+            cr_assert(memcmp(y, z, ROWS * cols * sizeof(float)) == 0, "%s", table[t]->name);
+            for (size_t row = 0; row < ROWS; row++) {
+                const float *from = x + row * cols;
+                double squares = 0.0;
+                for (size_t i = 0; i < cols; i++) {
+                    squares += (double)from[i] * from[i] / (double)cols;
+                }
+                double r = 1.0 / sqrt(squares + 1e-4f);
+                check_close("rscale", row, rscale[row], r, 1e-5);
+                for (size_t i = 0; i < cols; i++) {
+                    check_close("y", i, y[row * cols + i], from[i] * r * weight[i], 2e-5);
+                }
+            }
+        }
+    }
+}
+
 Test(kernels_rows, layer_norm_works_in_place)
 {
     const dr_kernels *table[2];
@@ -303,6 +332,9 @@ Test(kernels_rows, a_row_alone_has_the_bits_it_has_among_others)
                 k->layer_norm_silu(y, NULL, NULL, x, weight, bias, ROWS, n, 1e-3f);
                 k->layer_norm_silu(alone, NULL, NULL, x + row * n, weight, bias, 1, n, 1e-3f);
                 cr_assert(memcmp(y + row * n, alone, bytes) == 0, "layer_norm_silu, %zu", n);
+                k->rms_norm(y, NULL, x, weight, ROWS, n, 1e-4f);
+                k->rms_norm(alone, NULL, x + row * n, weight, 1, n, 1e-4f);
+                cr_assert(memcmp(y + row * n, alone, bytes) == 0, "rms_norm, %zu", n);
                 k->gru_gates(y, x, h, ROWS, n);
                 k->gru_gates(alone, x + row * 3 * n, h + row * n, 1, n);
                 cr_assert(memcmp(y + row * n, alone, bytes) == 0, "gru_gates, %zu", n);
