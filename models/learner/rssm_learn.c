@@ -35,8 +35,8 @@ static filtered filter(dr_graph *g, const dr_rssm_config *c, int length, dr_node
         dr_rssm_reset(g, dr_slice_rows(g, first, t, 1), initial, &state, &action);
         state.deter = dr_rssm_advance(g, c, state, action);
         dr_node logits = dr_rssm_posterior(g, c, state.deter, dr_slice_rows(g, embedding, t, 1));
-        posteriors[t] = dr_rssm_log_probs(g, c, logits);
-        state.stoch = dr_rssm_sample(g, posteriors[t], dr_slice_rows(g, uniform, t, 1));
+        posteriors[t] = dr_rssm_distribution(g, c, logits);
+        state.stoch = dr_rssm_sample(g, c, posteriors[t], dr_slice_rows(g, uniform, t, 1));
         deters[t] = state.deter;
         stochs[t] = state.stoch;
     }
@@ -59,35 +59,52 @@ static dr_node add_kl(dr_graph *g, dr_node sum, const char *name, dr_node p, dr_
     return dr_add(g, sum, dr_affine(g, dr_max_const(g, kl, free_nats), scale, 0.0f));
 }
 
-static dr_node observation_loss(dr_graph *g, const dr_rssm_config *c, dr_node feature,
+static dr_node observation_loss(dr_graph *g, const dr_rssm_config *c, dr_rssm_state state,
                                 const dr_node *observations)
 {
     dr_node means[DR_SPACE_LEAVES_MAX], sum = DR_NODE_NONE;
-    dr_rssm_decode(g, c, feature, means);
+    dr_rssm_decode(g, c, state, means);
     for (int i = 0; i < c->observation_count; i++) {
-        dr_node error = dr_squared_error(g, means[i], dr_symlog(g, observations[i]));
-        sum = i == 0 ? error : dr_add(g, sum, error);
+        if (!c->observations[i].decoded)
+            continue;
+        dr_node target = dr_rssm_target(g, c, i, observations[i]);
+        dr_node error = dr_squared_error(g, means[i], target);
+        sum = sum == DR_NODE_NONE ? error : dr_add(g, sum, error);
     }
     return sum;
+}
+
+/* What the losses above hold for. */
+static bool check_dialect(dr_graph *g, const dr_rssm_config *c)
+{
+    bool vectors = true;
+    for (int i = 0; i < c->observation_count; i++)
+        vectors = vectors && c->observations[i].kind == DR_RSSM_VECTOR;
+    if (c->dialect == DR_RSSM_DREAMER3_TORCH && c->classes && vectors)
+        return true;
+    dr_graph_fail(g, "config: only dreamer3_torch with categorical latents and vector observations "
+                     "can be learned");
+    return false;
 }
 
 static void build(dr_graph *g, const dr_rssm_config *c, int length, const dr_learner_options *o,
                   dr_node *steps)
 {
     dr_node observations[DR_SPACE_LEAVES_MAX];
+    if (!check_dialect(g, c))
+        return;
     for (int i = 0; i < c->observation_count; i++)
         observations[i] = dr_graph_input_repeat(g, c->observations[i].name,
                                                 dr_shape_1(c->observations[i].width), length);
     filtered f = filter(g, c, length, dr_rssm_encode(g, c, observations), steps);
-    dr_node prior = dr_rssm_log_probs(g, c, dr_rssm_prior(g, c, f.state.deter));
-    dr_node feature = dr_rssm_feature(g, f.state), sum = DR_NODE_NONE;
+    dr_node prior = dr_rssm_distribution(g, c, dr_rssm_prior(g, c, f.state.deter));
+    dr_node feature = dr_rssm_feature(g, c, f.state), sum = DR_NODE_NONE;
     if (c->decoder.layers > 0)
-        sum = add_loss(g, sum, "loss.observation", observation_loss(g, c, feature, observations));
-    if (c->reward.layers > 0) {
-        dr_node target = dr_symlog(g, dr_graph_input_repeat(g, "reward", dr_shape_0(), length));
+        sum = add_loss(g, sum, "loss.observation", observation_loss(g, c, f.state, observations));
+    if (c->reward.mlp.layers > 0) {
+        dr_node target = dr_graph_input_repeat(g, "reward", dr_shape_0(), length);
         sum = add_loss(g, sum, "loss.reward",
-                       dr_twohot_loss(g, dr_rssm_reward(g, c, feature), target, DR_RSSM_BIN_LOW,
-                                      DR_RSSM_BIN_HIGH));
+                       dr_rssm_number_loss(g, c, dr_rssm_reward(g, c, feature), target));
     }
     if (c->cont.layers > 0) {
         dr_node target = dr_graph_input_repeat(g, "continue", dr_shape_0(), length);
