@@ -67,9 +67,8 @@ static const char *const activations[] = {[DR_RSSM_RELU] = "relu",
                                           [DR_RSSM_SILU] = "silu",
                                           [DR_RSSM_TANH] = "tanh",
                                           [DR_RSSM_MISH] = "mish"};
-static const char *const norms[] = {[DR_RSSM_NORM_NONE] = "none",
-                                    [DR_RSSM_NORM_LAYER] = "layer",
-                                    [DR_RSSM_NORM_RMS] = "rms"};
+static const char *const norms[] = {
+    [DR_RSSM_NORM_NONE] = "none", [DR_RSSM_NORM_LAYER] = "layer", [DR_RSSM_NORM_RMS] = "rms"};
 static const char *const means[] = {[DR_RSSM_MEAN_NONE] = "none", [DR_RSSM_MEAN_TANH5] = "tanh5"};
 static const char *const stds[] = {[DR_RSSM_STD_SOFTPLUS] = "softplus",
                                    [DR_RSSM_STD_ABS] = "abs",
@@ -80,13 +79,13 @@ static const char *const initials[] = {"zeros", "learned"};
 /* ---- fields that may be absent: *out holds the default ---- */
 
 dr_code dr__rssm_read_choice(int *out, const dr_json_scope *in, const char *key,
-                           const char *const *choices, int count, dr_error *err)
+                             const char *const *choices, int count, dr_error *err)
 {
     return dr_json_find(in, key) ? dr_json_get_choice(out, in, key, choices, count, err) : DR_OK;
 }
 
 dr_code dr__rssm_read_int(int *out, const dr_json_scope *in, const char *key, int min, int max,
-                        dr_error *err)
+                          dr_error *err)
 {
     int64_t value;
     dr_code code = dr_json_get_int_or(&value, in, key, min, max, *out, err);
@@ -96,7 +95,7 @@ dr_code dr__rssm_read_int(int *out, const dr_json_scope *in, const char *key, in
 }
 
 dr_code dr__rssm_read_number(float *out, const dr_json_scope *in, const char *key, double min,
-                           double max, dr_error *err)
+                             double max, dr_error *err)
 {
     double value;
     if (!dr_json_find(in, key))
@@ -119,7 +118,7 @@ dr_code dr__rssm_read_bool(bool *out, const dr_json_scope *in, const char *key, 
 /* ---- sizes and traits that are options too ---- */
 
 dr_code dr__rssm_read_size(int *out, const dr_json_scope *in, const char *key, int min, int max,
-                         dr_error *err)
+                           dr_error *err)
 {
     int64_t value = 0;
     dr_code code = dr_json_get_int(&value, in, key, min, max, err);
@@ -132,7 +131,8 @@ static dr_code read_classes(dr_rssm_config *out, const dr_json_scope *in, dr_err
     bool fixed = out->traits->gaussian_only;
     if (fixed && !dr_json_find(in, "classes"))
         return DR_OK;
-    dr_code code = dr__rssm_read_size(&out->classes, in, "classes", 0, fixed ? 0 : LATENTS_MAX, err);
+    dr_code code =
+        dr__rssm_read_size(&out->classes, in, "classes", 0, fixed ? 0 : LATENTS_MAX, err);
     if (code == DR_OK && out->classes == 1)
         return dr_json_fail(err, in, "classes", "0 (Gaussian) or at least 2");
     return code;
@@ -223,11 +223,11 @@ static dr_code read_blocks(dr_rssm_config *out, const dr_json_scope *in, dr_erro
 dr_code dr_rssm_configure(dr_rssm_config *out, const dr_manifest *manifest, dr_error *err)
 {
     static const char *const keys[] = {
-        "dialect",    "deter",          "stoch",     "classes",  "hidden",   "unimix",
-        "gaussian",   "initial",        "decoupled", "prior",    "posterior", "activation",
-        "cnn_activation", "norm",       "norm_eps",  "encoder",  "decoder",  "reward",
-        "continue",   "value",          "target_value", "actor",
-        "blocks",     "core_layers",    "dither"};
+        "dialect",      "deter",      "stoch",          "classes",     "hidden",
+        "unimix",       "gaussian",   "initial",        "decoupled",   "prior",
+        "posterior",    "activation", "cnn_activation", "norm",        "norm_eps",
+        "encoder",      "decoder",    "reward",         "continue",    "value",
+        "target_value", "actor",      "blocks",         "core_layers", "dither"};
     memset(out, 0, sizeof *out);
     const char *names[DR_RSSM_DIALECT_COUNT];
     for (int i = 0; i < DR_RSSM_DIALECT_COUNT; i++)

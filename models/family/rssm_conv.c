@@ -35,8 +35,7 @@ static dr_node encode_layer(dr_graph *g, const dr_rssm_config *c, dr_node x, int
     snprintf(name, sizeof name, "encoder.conv.%d", i);
     int out = c->encoder_cnn.depth * c->encoder_cnn.mults[i], kernel = c->encoder_cnn.kernels[i];
     dr_shape in = dr_graph_get_shape(g, x);
-    dr_node bias =
-        dr__rssm_hidden_bias(c) ? dr__rssm_vector(g, name, "bias", out) : DR_NODE_NONE;
+    dr_node bias = dr__rssm_hidden_bias(c) ? dr__rssm_vector(g, name, "bias", out) : DR_NODE_NONE;
     dr_node weight = weight_of(g, x, name, kernel, out);
     switch (c->traits->convolution) {
     case DR__RSSM_VALID:

@@ -25,8 +25,8 @@ static dr_node blend(dr_graph *g, dr_node keep, dr_node a, dr_node b)
 static dr_node block_cell(dr_graph *g, const dr_rssm_config *c, dr_node x, dr_node h)
 {
     int n = c->deter;
-    dr_node gates = dr_sigmoid(
-        g, dr__rssm_linear(g, concat2(g, x, h), "rssm.gru.gates", 2 * n, true));
+    dr_node gates =
+        dr_sigmoid(g, dr__rssm_linear(g, concat2(g, x, h), "rssm.gru.gates", 2 * n, true));
     dr_node reset = dr_slice(g, gates, 0, n), update = dr_slice(g, gates, n, n);
     dr_node inputs = concat2(g, x, dr_mul(g, reset, h));
     dr_node candidate = dr_tanh(g, dr__rssm_linear(g, inputs, "rssm.gru.candidate", n, true));
@@ -51,10 +51,10 @@ static dr_node keras_cell(dr_graph *g, const dr_rssm_config *c, dr_node x, dr_no
 static dr_node normed_cell(dr_graph *g, const dr_rssm_config *c, dr_node inputs, dr_node h)
 {
     int width = 3 * c->deter;
+    dr_node bias = dr__rssm_vector(g, "rssm.gru.norm", "bias", width);
+    dr_node weight = dr__rssm_vector(g, "rssm.gru.norm", "weight", width);
     dr_node parts = dr__rssm_linear(g, inputs, "rssm.gru", width, c->traits->gru_bias);
-    parts = dr_layer_norm(g, parts, dr__rssm_vector(g, "rssm.gru.norm", "weight", width),
-                          dr__rssm_vector(g, "rssm.gru.norm", "bias", width), c->norm_eps);
-    return dr_gru_gates(g, parts, h);
+    return dr_gru_gates(g, dr_layer_norm(g, parts, weight, bias, c->norm_eps), h);
 }
 
 /* [group's part of h | x] of each group, one after another. */
@@ -98,8 +98,7 @@ dr_node dr_rssm_advance(dr_graph *g, const dr_rssm_config *c, dr_rssm_state stat
     dr_node h = state.deter;
     if (c->traits->gru == DR__RSSM_GRU_BLOCKS)
         return blocks_cell(g, c, state, action);
-    dr_node x =
-        dr__rssm_hidden(g, c, concat2(g, state.stoch, action), "rssm.input", c->hidden);
+    dr_node x = dr__rssm_hidden(g, c, concat2(g, state.stoch, action), "rssm.input", c->hidden);
     switch (c->traits->gru) {
     case DR__RSSM_GRU_BLOCK_CELL:
         return block_cell(g, c, x, h);

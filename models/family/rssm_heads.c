@@ -59,8 +59,7 @@ dr_node dr_rssm_number_loss(dr_graph *g, const dr_rssm_config *c, dr_node parame
         return dr_affine(g, dr_squared_error(g, parameters, target), 0.5f, 0.0f);
     if (c->traits->bins_real)
         return dr_twohot_loss_symexp(g, parameters, target, DR__RSSM_BIN_LOW);
-    return dr_twohot_loss(g, parameters, dr_symlog(g, target), DR__RSSM_BIN_LOW,
-                          DR__RSSM_BIN_HIGH);
+    return dr_twohot_loss(g, parameters, dr_symlog(g, target), DR__RSSM_BIN_LOW, DR__RSSM_BIN_HIGH);
 }
 
 dr_node dr_rssm_continue(dr_graph *g, const dr_rssm_config *c, dr_node feature)
@@ -119,8 +118,7 @@ dr_node dr_rssm_act_mode(dr_graph *g, const dr_rssm_config *c, dr_rssm_actor act
     return c->actor.distribution == DR_RSSM_TANH_NORMAL ? dr_tanh(g, actor.mean) : actor.mean;
 }
 
-dr_node dr_rssm_act_sample(dr_graph *g, const dr_rssm_config *c, dr_rssm_actor actor,
-                           dr_node noise)
+dr_node dr_rssm_act_sample(dr_graph *g, const dr_rssm_config *c, dr_rssm_actor actor, dr_node noise)
 {
     dr_node drawn;
     switch (c->actor.distribution) {
@@ -140,8 +138,8 @@ dr_node dr_rssm_act_sample(dr_graph *g, const dr_rssm_config *c, dr_rssm_actor a
 
 int dr_rssm_act_noise(dr_noise_kind *kind, const dr_rssm_config *c)
 {
-    bool normal = c->actor.distribution == DR_RSSM_NORMAL ||
-                  c->actor.distribution == DR_RSSM_TANH_NORMAL;
+    bool normal =
+        c->actor.distribution == DR_RSSM_NORMAL || c->actor.distribution == DR_RSSM_TANH_NORMAL;
     *kind = normal ? DR_NOISE_NORMAL : DR_NOISE_UNIFORM;
     return c->actor.distribution == DR_RSSM_ONEHOT ? 1 : c->action_width;
 }

@@ -47,18 +47,18 @@ typedef struct dr_rssm_traits {
     dr__rssm_convolution convolution;
     bool channels_first; /* images of the observation space are [C, H, W] */
     bool flat_channels_first, map_channels_first; /* embedding; a decoder's first map */
-    bool five_bits;      /* images lose three bits and gain a dither */
-    bool one_image_key;  /* images are scaled under the key "image" alone */
-    bool bytes_scaled;   /* uint8 vectors too are x / 255 - 0.5 */
-    bool categories;     /* Discrete observations */
-    bool sorted;         /* the encoder takes observations by name */
-    bool vectors_first;  /* in the embedding */
-    bool symlog;         /* of vectors, in and out */
-    bool sigmoid;        /* of decoded images */
+    bool five_bits;                               /* images lose three bits and gain a dither */
+    bool one_image_key; /* images are scaled under the key "image" alone */
+    bool bytes_scaled;  /* uint8 vectors too are x / 255 - 0.5 */
+    bool categories;    /* Discrete observations */
+    bool sorted;        /* the encoder takes observations by name */
+    bool vectors_first; /* in the embedding */
+    bool symlog;        /* of vectors, in and out */
+    bool sigmoid;       /* of decoded images */
 
     int bins;
-    bool bins_real;     /* two-hot bins in real space, not in symlog space */
-    bool continue_mode; /* imagination takes 0 or 1 */
+    bool bins_real;                  /* two-hot bins in real space, not in symlog space */
+    bool continue_mode;              /* imagination takes 0 or 1 */
     dr_rssm_distribution_kind actor; /* of a Box */
     float tanh_min_std, tanh_init_std;
     bool actor_clipped; /* a normal actor's samples */
@@ -117,8 +117,8 @@ dr_node dr__rssm_argmax(dr_graph *g, dr_node log_probs, int groups);
 /* images [H, W, C], one after another on channels → flat */
 dr_node dr__rssm_encode_images(dr_graph *g, const dr_rssm_config *c, dr_node picture);
 /* → [H, W, C], C of all decoded images, on the network's scale */
-dr_node dr__rssm_decode_images(dr_graph *g, const dr_rssm_config *c, dr_rssm_state state,
-                               int side, int channels);
+dr_node dr__rssm_decode_images(dr_graph *g, const dr_rssm_config *c, dr_rssm_state state, int side,
+                               int channels);
 
 /* dr_rssm_encode() with the dither's noise [elements of all images], uniform, negative = its
  * mean; DR_NODE_NONE: the mean. */

@@ -67,8 +67,8 @@ void dr_rssm_reset(dr_graph *g, dr_node first, dr_rssm_state initial, dr_rssm_st
 
 /* ---- statistics ---- */
 
-static dr_node compute_statistics(dr_graph *g, const dr_rssm_config *c, dr_node x,
-                                  const char *name, dr_rssm_mlp sizes)
+static dr_node compute_statistics(dr_graph *g, const dr_rssm_config *c, dr_node x, const char *name,
+                                  dr_rssm_mlp sizes)
 {
     char layer[64];
     x = dr__rssm_layers(g, c, x, name, sizes);

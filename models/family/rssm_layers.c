@@ -38,18 +38,42 @@ dr_node dr__rssm_block_linear(dr_graph *g, dr_node x, const char *name, int grou
     return dr_block_linear(g, x, weight, dr__rssm_vector(g, name, "bias", out));
 }
 
+/* A norm's weights; DR_NODE_NONE where there is none. */
+typedef struct {
+    dr_node weight, bias;
+} norm_weights;
+
+static norm_weights find_norm(dr_graph *g, const dr_rssm_config *c, const char *name, int width)
+{
+    norm_weights norm = {DR_NODE_NONE, DR_NODE_NONE};
+    char full[NAME_MAX_BYTES];
+    snprintf(full, sizeof full, "%s.norm", name);
+    if (c->norm == DR_RSSM_NORM_LAYER)
+        norm.bias = dr__rssm_vector(g, full, "bias", width);
+    if (c->norm != DR_RSSM_NORM_NONE)
+        norm.weight = dr__rssm_vector(g, full, "weight", width);
+    return norm;
+}
+
+static dr_node apply_norm(dr_graph *g, const dr_rssm_config *c, dr_node x, norm_weights norm)
+{
+    switch (c->norm) {
+    case DR_RSSM_NORM_NONE:
+        return x;
+    case DR_RSSM_NORM_LAYER:
+        return dr_layer_norm(g, x, norm.weight, norm.bias, c->norm_eps);
+    case DR_RSSM_NORM_RMS:
+        return dr_rms_norm(g, x, norm.weight, c->norm_eps);
+    }
+    DR_NEVER("a norm");
+}
+
 dr_node dr__rssm_normed(dr_graph *g, const dr_rssm_config *c, dr_node x, const char *name)
 {
-    if (x == DR_NODE_NONE || c->norm == DR_RSSM_NORM_NONE)
+    if (x == DR_NODE_NONE)
         return x;
     dr_shape shape = dr_graph_get_shape(g, x);
-    int width = shape.dim[shape.rank - 1];
-    char norm[NAME_MAX_BYTES];
-    snprintf(norm, sizeof norm, "%s.norm", name);
-    dr_node weight = dr__rssm_vector(g, norm, "weight", width);
-    if (c->norm == DR_RSSM_NORM_RMS)
-        return dr_rms_norm(g, x, weight, c->norm_eps);
-    return dr_layer_norm(g, x, weight, dr__rssm_vector(g, norm, "bias", width), c->norm_eps);
+    return apply_norm(g, c, x, find_norm(g, c, name, shape.dim[shape.rank - 1]));
 }
 
 bool dr__rssm_hidden_bias(const dr_rssm_config *c)
@@ -79,8 +103,10 @@ dr_node dr__rssm_activate(dr_graph *g, dr_rssm_activation activation, dr_node x)
 
 dr_node dr__rssm_hidden(dr_graph *g, const dr_rssm_config *c, dr_node x, const char *name, int out)
 {
+    /* The norm's weights first: a learner draws weights in the order in which they appear. */
+    norm_weights norm = find_norm(g, c, name, out);
     x = dr__rssm_linear(g, x, name, out, dr__rssm_hidden_bias(c));
-    return dr__rssm_activate(g, c->activation, dr__rssm_normed(g, c, x, name));
+    return dr__rssm_activate(g, c->activation, apply_norm(g, c, x, norm));
 }
 
 dr_node dr__rssm_layers(dr_graph *g, const dr_rssm_config *c, dr_node x, const char *name,

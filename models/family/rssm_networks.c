@@ -20,7 +20,8 @@ static const char *const distributions[] = {[DR_RSSM_NORMAL] = "normal",
 static dr_code read_mlp(dr_rssm_mlp *out, const dr_json_scope *in, dr_error *err)
 {
     dr_code code = dr__rssm_read_size(&out->layers, in, "layers", 1, DR_RSSM_LAYERS_MAX, err);
-    return code == DR_OK ? dr__rssm_read_size(&out->units, in, "units", 1, DR__RSSM_WIDTH_MAX, err) : code;
+    return code == DR_OK ? dr__rssm_read_size(&out->units, in, "units", 1, DR__RSSM_WIDTH_MAX, err)
+                         : code;
 }
 
 /* The layers before the latent's statistics: both fields may be absent. */
@@ -37,7 +38,9 @@ static dr_code read_statistics(dr_rssm_mlp *out, const dr_rssm_config *c, const 
         code = dr_json_only_keys(&scope, keys, DR_COUNT(keys), err);
     if (code == DR_OK)
         code = dr__rssm_read_int(&out->layers, &scope, "layers", 1, DR_RSSM_LAYERS_MAX, err);
-    return code == DR_OK ? dr__rssm_read_int(&out->units, &scope, "units", 1, DR__RSSM_WIDTH_MAX, err) : code;
+    return code == DR_OK
+               ? dr__rssm_read_int(&out->units, &scope, "units", 1, DR__RSSM_WIDTH_MAX, err)
+               : code;
 }
 
 /* A list of integers, or the dialect's own. */
@@ -47,8 +50,7 @@ static dr_code read_list(int *out, uint32_t *count, const dr_json_scope *in, con
     int64_t values[DR_RSSM_LAYERS_MAX];
     if (!dr_json_find(in, key))
         return DR_OK;
-    dr_code code =
-        dr_json_get_ints(values, count, in, key, DR_RSSM_LAYERS_MAX, 1, max, err);
+    dr_code code = dr_json_get_ints(values, count, in, key, DR_RSSM_LAYERS_MAX, 1, max, err);
     for (uint32_t i = 0; code == DR_OK && i < *count; i++)
         out[i] = (int)values[i];
     return code;
@@ -110,8 +112,7 @@ static int image_side(const dr_rssm_config *c)
 }
 
 /* encoder or decoder: what there is to read depends on the observations. */
-static dr_code read_coder(dr_rssm_config *out, bool decoder, const dr_json_scope *in,
-                          dr_error *err)
+static dr_code read_coder(dr_rssm_config *out, bool decoder, const dr_json_scope *in, dr_error *err)
 {
     const dr_rssm_traits *t = out->traits;
     bool images = dr__rssm_has(out, true, decoder), vectors = dr__rssm_has(out, false, decoder);
@@ -138,7 +139,8 @@ static dr_code read_coder(dr_rssm_config *out, bool decoder, const dr_json_scope
     else if (code == DR_OK && pooled_out)
         code = dr__rssm_read_size(&mlp->units, in, "units", 1, DR__RSSM_WIDTH_MAX, err);
     if (code == DR_OK)
-        code = dr__rssm_read_bool(decoder ? &out->decoder_symlog : &out->encoder_symlog, in, "symlog", err);
+        code = dr__rssm_read_bool(decoder ? &out->decoder_symlog : &out->encoder_symlog, in,
+                                  "symlog", err);
     if (code == DR_OK && images)
         code = read_cnn(cnn, t, decoder, in, err);
     if (code == DR_OK && images && !cnn_fits(cnn, t, decoder, image_side(out)))

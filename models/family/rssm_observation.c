@@ -20,8 +20,8 @@ static int list(int *out, const dr_rssm_config *c, bool image, bool sorted)
         if ((c->observations[i].kind == DR_RSSM_IMAGE) != image)
             continue;
         int at = count++;
-        for (; sorted && at > 0 && strcmp(c->observations[out[at - 1]].name,
-                                          c->observations[i].name) > 0;
+        for (; sorted && at > 0 &&
+               strcmp(c->observations[out[at - 1]].name, c->observations[i].name) > 0;
              at--)
             out[at] = out[at - 1];
         out[at] = i;
@@ -115,8 +115,7 @@ static dr_node join_images(dr_graph *g, const dr_rssm_config *c, const dr_node *
     dr_node all = count == 1 ? parts[0] : dr_concat(g, parts, count);
     if (!c->traits->channels_first && count == 1)
         return dr_reshape(g, all, dr_shape_3(side, side, channels));
-    return dr_transpose(g, dr_reshape(g, all, dr_shape_3(channels, side, side)),
-                        (int[]){1, 2, 0});
+    return dr_transpose(g, dr_reshape(g, all, dr_shape_3(channels, side, side)), (int[]){1, 2, 0});
 }
 
 dr_node dr__rssm_encode(dr_graph *g, const dr_rssm_config *c, const dr_node *observations,
@@ -181,8 +180,7 @@ static void cut_images(dr_graph *g, const dr_rssm_config *c, dr_node picture, in
     }
 }
 
-static void decode_images(dr_graph *g, const dr_rssm_config *c, dr_rssm_state state,
-                          dr_node *means)
+static void decode_images(dr_graph *g, const dr_rssm_config *c, dr_rssm_state state, dr_node *means)
 {
     int side = 0, channels = 0, count = 0;
     for (int i = 0; i < c->observation_count; i++) {

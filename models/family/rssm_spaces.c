@@ -51,8 +51,7 @@ static dr_code read_observation(dr_rssm_observation *o, const dr_rssm_traits *tr
                                 const dr_space_leaf *leaf, dr_error *err)
 {
     *o = (dr_rssm_observation){.decoded = true, .scale = 1};
-    snprintf(o->name, sizeof o->name, leaf->key[0] ? "observation.%s" : "observation%s",
-             leaf->key);
+    snprintf(o->name, sizeof o->name, leaf->key[0] ? "observation.%s" : "observation%s", leaf->key);
     if (leaf->kind == DR_SPACE_DISCRETE) {
         if (!traits->categories)
             return fail_observation(err, o, "Discrete", "a Box, as this dialect has it");

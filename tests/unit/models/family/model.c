@@ -77,7 +77,7 @@ static change changes[] = {
     {"\"stoch\": 4, \"classes\": 5", "\"stoch\": 1000, \"classes\": 1000", "65536 / stoch",
      DR_INVALID_ARGUMENT},
     {"[-2, -1]", "[2, -1]", "high", DR_INVALID_ARGUMENT},
-    {"\"shape\": [3]", "\"shape\": [3, 1, 1]", "observation.state is an image",
+    {"\"shape\": [3]", "\"shape\": [3, 1, 1]", "observation.state is an image that is not uint8",
      DR_INVALID_ARGUMENT},
     {"\"deter\": 16", "\"deter\": 15", "expected [", DR_DATA_LOSS},
     {"\"layers\": 2", "\"layers\": 3", "encoder.mlp.2.norm.bias is missing, expected [20]",
