@@ -108,6 +108,10 @@ static dr_code put_warm_starts(plan_call *pc, const Dreamd__V1__PlanRequest *req
     if (code == DR_OK && tensors.count > 0) {
         const dr_space_leaf *leaf = &pc->served->manifest->action_space->leaves[0];
         int64_t shape[DR_SPACE_RANK_MAX + 1] = {horizon};
+        if (leaf->kind == DR_SPACE_DISCRETE) {
+            return dr_fail_field(err, DR_UNIMPLEMENTED, "tensors",
+                                 "a given plan of choices is not built into this daemon");
+        }
         memcpy(shape + 1, leaf->shape, sizeof *shape * (size_t)leaf->rank);
         code = dr_wire_take_floats(pc->plan.means, &tensors, "plan", pc->count, leaf->rank + 1,
                                    shape, err);
@@ -172,12 +176,38 @@ static dr_code prepare(plan_call *pc, const Dreamd__V1__PlanRequest *request, dr
 
 /* ---- reply ---- */
 
-/* Floats in the type of the action space. */
+/* `count` actions of floats in the type of the action space; a choice is its largest float. */
+static const void *convert(const plan_call *pc, const float *values, size_t count)
+{
+    const dr_space_leaf *leaf = &pc->served->manifest->action_space->leaves[0];
+    dr_arena *arena = dr_call_arena(pc->call);
+    size_t width = (size_t)pc->served->action_width;
+    if (leaf->kind == DR_SPACE_DISCRETE) {
+        int64_t *choices = dr_arena_alloc(arena, count * sizeof *choices);
+        for (size_t i = 0; choices && i < count; i++) {
+            size_t best = 0;
+            for (size_t j = 1; j < width; j++) {
+                best = values[i * width + j] > values[i * width + best] ? j : best;
+            }
+            choices[i] = leaf->start + (int64_t)best;
+        }
+        return choices;
+    }
+    if (leaf->dtype == DR_F32) {
+        return values;
+    }
+    void *converted = dr_arena_alloc(arena, count * width * dr_dtype_size(leaf->dtype));
+    if (converted) {
+        dr_dtype_from_f32(converted, leaf->dtype, values, count * width);
+    }
+    return converted;
+}
+
+/* One action a row, or `horizon` of them. */
 static dr_code add_actions(dr_wire_reply *reply, const plan_call *pc, const char *name,
                            const float *values, int horizon, dr_error *err)
 {
     const dr_space_leaf *leaf = &pc->served->manifest->action_space->leaves[0];
-    dr_arena *arena = dr_call_arena(pc->call);
     int64_t shape[DR_SPACE_RANK_MAX + 1];
     int rank = 0;
     if (horizon > 0) {
@@ -186,18 +216,13 @@ static dr_code add_actions(dr_wire_reply *reply, const plan_call *pc, const char
     for (int i = 0; i < leaf->rank; i++) {
         shape[rank++] = leaf->shape[i];
     }
-    const void *data = values;
-    if (leaf->dtype != DR_F32) {
-        size_t count = (size_t)pc->count * (size_t)(horizon > 0 ? horizon : 1) *
-                       (size_t)pc->served->action_width;
-        void *converted = dr_arena_alloc(arena, count * dr_dtype_size(leaf->dtype));
-        if (!converted) {
-            return dr_mem_fail(err, "actions of a plan");
-        }
-        dr_dtype_from_f32(converted, leaf->dtype, values, count);
-        data = converted;
+    size_t count = (size_t)pc->count * (size_t)(horizon > 0 ? horizon : 1);
+    const void *data = convert(pc, values, count);
+    if (!data) {
+        return dr_mem_fail(err, "actions of a plan");
     }
-    return dr_wire_reply_add(reply, name, leaf->dtype, pc->count, rank, shape, data, arena, err);
+    return dr_wire_reply_add(reply, name, leaf->dtype, pc->count, rank, shape, data,
+                             dr_call_arena(pc->call), err);
 }
 
 static dr_code answer(plan_call *pc, dr_error *err)

@@ -71,7 +71,7 @@ static bool has_noise(const dr_compiled *compiled)
     return false;
 }
 
-/* The state that every row begins in; what is drawn for each row is computed when it is asked for. */
+/* The state that every row begins in. What is drawn for each row is computed when one begins. */
 static dr_code compute_initial(dr_served *served, dr_error *err)
 {
     served->initial = dr_mem_zalloc((size_t)served->state_width, sizeof *served->initial);

@@ -27,7 +27,8 @@ inside() { chroot "$root" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin "
 
 started=$(date +%s)
 release=$(. /etc/os-release && echo "$VERSION_CODENAME")
-sources=$(ls /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2> /dev/null | head -n 1)
+sources=/etc/apt/sources.list
+[ ! -f /etc/apt/sources.list.d/debian.sources ] || sources=/etc/apt/sources.list.d/debian.sources
 mmdebstrap --quiet --variant=minbase --include=make,ca-certificates "$release" "$root" "$sources"
 # How this machine reaches its packages is this machine's affair: the chroot gets the same.
 cp /etc/resolv.conf "$root/etc/resolv.conf"
@@ -41,9 +42,9 @@ started=$(date +%s)
 setsid chroot "$root" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     make -C /dreamd run > "$folder/run.log" 2>&1 < /dev/null &
 daemon=$!
-until inside /dreamd/build/dreamctl --timeout 1 models list > /dev/null 2>&1; do
+until inside /dreamd/build/dreamctl models list --timeout 1 > /dev/null 2>&1; do
     kill -0 "$daemon" 2> /dev/null || { echo "fresh: make run ended before the daemon was ready" >&2; exit 1; }
-    [ "$(since "$started")" -lt 900 ] || { echo "fresh: not ready after 900 s" >&2; exit 1; }
+    [ "$(since "$started")" -lt 600 ] || { echo "fresh: not ready after 600 s" >&2; exit 1; }
     sleep 1
 done
 echo "fresh: make run was ready after $(since "$started") s"

@@ -44,6 +44,21 @@ static void on_interrupt(int signal_number)
     signal(signal_number, SIG_DFL); /* a second one ends the program at once */
 }
 
+/* Common options may stand before the command too: moves the command in front of them. */
+static void put_command_first(int argc, char **argv)
+{
+    int at = 1;
+    while (at < argc && strncmp(argv[at], "--", 2) == 0) {
+        bool takes_value = strcmp(argv[at], "--address") == 0 || strcmp(argv[at], "--timeout") == 0;
+        at += takes_value ? 2 : 1;
+    }
+    if (at > 1 && at < argc) {
+        char *command = argv[at];
+        memmove(argv + 2, argv + 1, (size_t)(at - 1) * sizeof *argv);
+        argv[1] = command;
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct sigaction interrupt = {.sa_handler = on_interrupt};
@@ -57,6 +72,7 @@ int main(int argc, char **argv)
         print_help(stdout);
         return CTL_DONE;
     }
+    put_command_first(argc, argv);
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {
             int code = commands[i].run(argc - 1, argv + 1);

@@ -5,11 +5,13 @@
 
 #include "models/base/check.h"
 #include "models/family/rssm.h"
+#include "models/family/tdmpc2.h"
 #include "models/family/world_models.h"
 
-static const dr_family *const families[] = {&dr_rssm_family, &dr_world_models_family};
+static const dr_family *const families[] = {&dr_rssm_family, &dr_tdmpc2_family,
+                                            &dr_world_models_family};
 /* In the order of the table; families_agree in the tests holds them together. */
-static const char names[] = "rssm, world_models";
+static const char names[] = "rssm, tdmpc2, world_models";
 
 const char *dr_verb_name(dr_verb verb)
 {

@@ -13,7 +13,7 @@
  *
  *   verb      reads                             gives
  *   initial   -                                 state.*
- *   encode    observation.*                     embedding
+ *   encode    observation.* (state.task)        embedding
  *   observe   state.*, action, observation.*    state.* (posterior), every head at the new state
  *   step      state.*, action                   state.* (prior), every head of that transition
  *   read      state.*                           every head at this state: decode, value, actor
@@ -56,6 +56,9 @@ typedef struct {
     dr_state_part parts[DR_STATE_PARTS_MAX];
     int part_count;
     int action_width; /* floats of one action: Box: its elements; Discrete: n (one-hot) */
+    /* A multi-task model's: the part "task" is one-hot over these names, and goes through every
+     * verb unchanged. An array of strings, the manifest's; NULL elsewhere. */
+    const dr_json *task_names;
 } dr_model_shape;
 
 typedef struct dr_family {
@@ -107,6 +110,13 @@ dr_params *dr_model_get_params(const dr_model *model);
 int64_t dr_model_param_count(const dr_model *model);
 /* Floats of one row of latent state, all parts one after another in their order. */
 int dr_model_state_width(const dr_model *model);
+/* 0 for a model of one task. */
+int dr_model_task_count(const dr_model *model);
+const char *dr_model_task_name(const dr_model *model, int task);
+/* By name, or by number from 0; -1 where there is none. */
+int dr_model_find_task(const dr_model *model, const char *text);
+/* Gives a row of latent state [state_width] to a task. */
+void dr_model_set_task(const dr_model *model, float *state, int task);
 /* Whether `output` can be asked of `verb`. */
 bool dr_model_has_output(const dr_model *model, dr_verb verb, const char *output);
 

@@ -252,6 +252,43 @@ int dr_model_state_width(const dr_model *model)
     return model->state_width;
 }
 
+int dr_model_task_count(const dr_model *model)
+{
+    return model->shape.task_names ? (int)dr_json_count(model->shape.task_names) : 0;
+}
+
+const char *dr_model_task_name(const dr_model *model, int task)
+{
+    DR_ASSERT(task >= 0 && task < dr_model_task_count(model));
+    return dr_json_to_string(dr_json_item(model->shape.task_names, (size_t)task));
+}
+
+int dr_model_find_task(const dr_model *model, const char *text)
+{
+    int count = dr_model_task_count(model);
+    for (int i = 0; i < count; i++)
+        if (strcmp(dr_model_task_name(model, i), text) == 0)
+            return i;
+    for (int i = 0; i < count; i++) {
+        char number[16];
+        snprintf(number, sizeof number, "%d", i);
+        if (strcmp(number, text) == 0)
+            return i;
+    }
+    return -1;
+}
+
+void dr_model_set_task(const dr_model *model, float *state, int task)
+{
+    int column = 0, part = 0;
+    for (; strcmp(model->shape.parts[part].name, "task") != 0; part++)
+        column += (int)dr_shape_width(model->shape.parts[part].shape);
+    int count = dr_model_task_count(model);
+    DR_ASSERT(task >= 0 && task < count);
+    for (int i = 0; i < count; i++)
+        state[column + i] = i == task ? 1.0f : 0.0f;
+}
+
 bool dr_model_has_output(const dr_model *model, dr_verb verb, const char *output)
 {
     return dr_graph_find_output(dr_model_get_graph(model, verb), output) != DR_NODE_NONE;

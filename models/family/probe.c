@@ -104,7 +104,7 @@ static dr_code run_verb(walk *w, dr_verb verb, int step, int steps, dr_error *er
     dr_code code = visit_inputs(w, verb, step, steps, err);
     if (code != DR_OK)
         return code;
-    if (verb != DR_VERB_INITIAL && verb != DR_VERB_ENCODE)
+    if (verb != DR_VERB_INITIAL)
         dr_model_put_state(w->model, compiled, 0, w->rows, w->states);
     dr_compiled_run(compiled, w->rows, keys);
     if (verb != DR_VERB_READ && verb != DR_VERB_ENCODE)
@@ -354,11 +354,22 @@ static dr_code compare(walk *w, const visit *v, dr_error *err)
     return DR_OK;
 }
 
-/* Steps and rows from the shape of the action: every verb with steps has one. */
-static dr_code read_size(int *steps, int *rows, const dr_safetensors *file, const char *name,
+/* The first input of a verb that the file has. */
+static const char *find_input(const dr_safetensors *file, const char *prefix)
+{
+    for (uint32_t i = 0; i < dr_safetensors_count(file); i++)
+        if (strncmp(dr_safetensors_name(file, i), prefix, strlen(prefix)) == 0)
+            return dr_safetensors_name(file, i);
+    return NULL;
+}
+
+/* Steps and rows from the shape of any input; where they disagree, the walk says so. */
+static dr_code read_size(int *steps, int *rows, const dr_safetensors *file, const char *prefix,
                          dr_error *err)
 {
-    const dr_tensor *tensor = dr_safetensors_find(file, name);
+    const char *name = find_input(file, prefix);
+    const dr_tensor *tensor = name ? dr_safetensors_find(file, name) : NULL;
+    name = name ? name : prefix;
     if (!tensor || tensor->rank < 2 || tensor->shape[0] < 1 || tensor->shape[0] > STEPS_MAX ||
         tensor->shape[1] < 1 || tensor->shape[1] > ROWS_MAX)
         return dr_fail_field(err, DR_DATA_LOSS, name,
@@ -386,9 +397,9 @@ dr_code dr_probe_check(const dr_safetensors *probe, const dr_model *model, dr_er
     if (dr_safetensors_count(probe) > RECORDS_MAX)
         return dr_fail(err, DR_DATA_LOSS, "probe.safetensors: %u tensors, expected at most %d",
                        dr_safetensors_count(probe), RECORDS_MAX);
-    dr_code code = read_size(&c.walk.observes, &c.walk.rows, probe, "observe.in.action", err);
+    dr_code code = read_size(&c.walk.observes, &c.walk.rows, probe, "observe.in.", err);
     if (code == DR_OK)
-        code = read_size(&c.walk.steps, &c.walk.rows, probe, "step.in.action", err);
+        code = read_size(&c.walk.steps, &c.walk.rows, probe, "step.in.", err);
     if (code == DR_OK)
         code = init_walk(&c.walk, err);
     if (code != DR_OK)

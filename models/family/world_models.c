@@ -236,7 +236,7 @@ static void output_heads(dr_graph *g, const dr_world_models_config *c, state s)
         dr_graph_output(g, "action", control(g, c, s));
 }
 
-/* A node of zeros [width] in every row, made from a weight of `count` numbers, which is there anyway. */
+/* Zeros [width] in every row, made from a weight [count] that is there anyway. */
 static dr_node zeros(dr_graph *g, const char *weight, int64_t count, int width)
 {
     dr_node some = dr_slice(g, dr_graph_param(g, weight, 1, &count), 0, width);

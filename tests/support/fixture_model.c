@@ -20,18 +20,24 @@ bool fixture_model_find(char folder[256], const char *name)
 
 void fixture_model_import(const char *fixture, const char *out)
 {
-    char arguments[640];
-    snprintf(arguments, sizeof arguments,
-             "dreamerv3-torch '%s/latest.pt' --config '%s/config.json'", fixture, fixture);
-    fixture_model_import_as(arguments, out);
+    fixture_model_import_as("dreamerv3-torch", fixture, "latest.pt", "config.json", out);
 }
 
-void fixture_model_import_as(const char *arguments, const char *out)
+void fixture_model_import_as(const char *source, const char *fixture, const char *file,
+                             const char *config, const char *out)
+{
+    char words[800];
+    snprintf(words, sizeof words, "%s '%s/%s' --config '%s/%s'", source, fixture, file, fixture,
+             config);
+    fixture_model_import_words(words, out);
+}
+
+void fixture_model_import_words(const char *words, const char *out)
 {
     const char *python = access(".venv/bin/python", X_OK) == 0 ? ".venv/bin/python" : "python3";
-    char command[1024];
+    char command[1200];
     snprintf(command, sizeof command, "%s client/python/dreamd-import %s --out '%s' >&2", python,
-             arguments, out);
+             words, out);
     int status = system(command);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         fprintf(stderr, "failed: %s\n", command);

@@ -263,13 +263,13 @@ Test(parity, every_golden_tensor_agrees_with_the_public_implementation, .timeout
     /* What is skipped is counted by tensor: 19 outputs and the embedding. */
     enum { FIXTURE_TENSORS = 20 };
     char fixture[256];
-    int tensors = compare_goldens(), skipped = 0;
-    cr_assert(gt(int, tensors, 0));
+    parity_count count = {.tensors = compare_goldens()};
+    cr_assert(gt(int, count.tensors, 0));
     if (fixture_model_find(fixture, "dreamerv3_torch_pendulum"))
-        tensors += compare_fixture(fixture);
+        count.tensors += compare_fixture(fixture);
     else
-        skipped = FIXTURE_TENSORS;
-    tensors += parity_world_models_goldens();
-    tensors += parity_world_models_fixture(&skipped);
-    printf("parity: %d tensors, %d skipped\n", tensors, skipped);
+        count.skipped += FIXTURE_TENSORS;
+    parity_tdmpc2(&count);
+    parity_world_models(&count);
+    printf("parity: %d tensors, %d skipped\n", count.tensors, count.skipped);
 }

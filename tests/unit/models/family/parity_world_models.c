@@ -1,6 +1,6 @@
 /* Goal: World Models give the numbers of the independent versions, over closed loops.
- * Method: golden files of tests/golden/world_models (PyTorch, float64, made from the description alone)
- * have weights, inputs, noise and outputs; the weights get our names and layouts here. The published
+ * Method: golden files of tests/golden/world_models (PyTorch, float64, made from the description
+ * alone) have weights, inputs, noise, outputs; weights get our names and layouts here. The published
  * CarRacing weights go through the importer, and are driven by their own controller from the first
  * latent of their golden file. */
 #include "tests/unit/models/family/parity.h"
@@ -448,7 +448,7 @@ static int walk(const variant *v, const char *controller, const dr_safetensors *
     return tensors;
 }
 
-int parity_world_models_goldens(void)
+static int compare_goldens(void)
 {
     int tensors = 0;
     for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++) {
@@ -551,7 +551,7 @@ static void car_drive(const dr_model *model, const dr_safetensors *file)
     dr_mem_free(states);
 }
 
-int parity_world_models_fixture(int *skipped)
+static int compare_fixture(int *skipped)
 {
     enum { TENSORS = 7 };
     char fixture[256], folder[256], path[900];
@@ -564,7 +564,7 @@ int parity_world_models_fixture(int *skipped)
     snprintf(path, sizeof path,
              "world-models '%s/rnn.json' '%s/controller.json' '%s/initial_z.json'", fixture,
              fixture, fixture);
-    fixture_model_import_as(path, out);
+    fixture_model_import_words(path, out);
     snprintf(path, sizeof path, "%s/golden.safetensors", fixture);
     dr_error err = {0};
     dr_checkpoint *checkpoint;
@@ -580,4 +580,10 @@ int parity_world_models_fixture(int *skipped)
     dr_model_release(model);
     temp_dir_remove(folder);
     return TENSORS;
+}
+
+void parity_world_models(parity_count *count)
+{
+    count->tensors += compare_goldens();
+    count->tensors += compare_fixture(&count->skipped);
 }

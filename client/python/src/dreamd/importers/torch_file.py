@@ -49,6 +49,10 @@ class _Unpickler(pickle.Unpickler):
             return _rebuild_tensor
         if (module, name) == ("torch._utils", "_rebuild_parameter"):
             return lambda tensor, *_: tensor
+        if (module, name) == ("torch", "Size"):
+            return lambda sizes=(): tuple(sizes)
+        if (module, name) == ("torch", "device"):
+            return lambda *_: None
         if module == "torch" and name in _STORAGE_TYPES:
             return _Storage(_STORAGE_TYPES[name])
         raise ImportFailure(f"the pickle asks for {module}.{name}, which an importer never calls; expected tensors, "
