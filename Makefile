@@ -236,7 +236,7 @@ fuzz-one: $(BUILD)/tests/fuzz/fuzz_$(TARGET).o $(call objects,$(SUPPORT_SRC)) $(
 # A run of some minutes. The folder must not exist: what is shipped is removed by hand first.
 .PHONY: zoo
 zoo: $(BUILD)/dreamd ## learn models/zoo/pendulum from nothing (remove the folder first)
-	$(BUILD)/dreamd learn --env pendulum --seed 0 --out models/zoo/pendulum
+	$(BUILD)/dreamd learn --env pendulum --seed 0 --evaluate 60 --out models/zoo/pendulum
 
 .PHONY: clean
 clean: ## remove what was built; data in var/ stays
