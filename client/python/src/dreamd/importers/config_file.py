@@ -102,6 +102,13 @@ class Config:
             self.fail(key, "a list of names")
         return value
 
+    def agree_latent(self, stoch, classes, name, numbers):
+        """The options of the latent's split; `numbers` is what the tensor called `name` gives."""
+        count = self.get(stoch) * (self.get(classes) or 2)  # Gaussian: mean and std
+        if count != numbers:
+            raise ImportFailure(f"{self.path}: {stoch} is {self.get(stoch)!r} and {classes} is {self.get(classes)!r}: {count} numbers, "
+                                f"{name} gives {numbers}; expected the same")
+
     def agree(self, key, found):
         """Where config and tensors speak of the same thing they must agree."""
         said = self.get(key, found)

@@ -5,335 +5,268 @@ critic), with `_orig_mod.` in between where the modules were compiled. The same 
 again under `_task_behavior._world_model.` and `_expl_behavior.`; those are left.
 
 Sizes come from the tensors; the run's config is needed for the split of the latent and is
-compared with the tensors wherever it says something that they say too.
+compared with the tensors wherever it says something that they say too. A run does not save its observation space:
+vectors are taken in the order of the decoder's layers, or in that of `spaces` ({key: shape}) in the config.
 """
 
-import hashlib
-import json
-import pathlib
+import math
+import re
 
 import numpy as np
 
-from . import ImportFailure, checkpoint, torch_file
-from .dreamerv3_torch_numpy import Model
+from . import ImportFailure, config_file, dreamer3_2023, rssm_checkpoint, torch_file
+from .dreamer3_2023_numpy import MEANS, STDS, Head, Model, Names, Shape
+from .placer import Placer
+from .probe import Observation
 
+SOURCE = "dreamerv3-torch"
 CODE = "https://github.com/NM512/dreamerv3-torch"
-PROBE_ROWS, PROBE_STEPS, PROBE_TRIES = 2, 4, 16
+FILE_HELP = "latest.pt"
+CONFIG_HELP = "the run's options (configs.yaml with the run's choices applied), JSON or YAML; may carry \"spaces\""
+FLAGS = {"verbose": "say of every tensor where it went"}
+EXAMPLE = "dreamd-import dreamerv3-torch logdir/latest.pt --config config.json --out walker"
 
-# What this version serves of the code base's options: (path in the config, value that it must have).
+# What is served of the options that change the forward pass: (path in the config, the values that it may have).
 SERVED = [
-    ("dyn_rec_depth", 1),
-    ("norm", True),
-    ("act", "SiLU"),
-    ("initial", "learned"),
-    ("encoder.act", "SiLU"),
-    ("encoder.norm", True),
-    ("encoder.symlog_inputs", True),
-    ("decoder.act", "SiLU"),
-    ("decoder.norm", True),
-    ("decoder.vector_dist", "symlog_mse"),
-    ("actor.dist", "normal"),
-    ("actor.std", "learned"),
-    ("critic.dist", "symlog_disc"),
-    ("reward_head.dist", "symlog_disc"),
+    ("dyn_rec_depth", [1]),
+    ("norm", [True]),
+    ("encoder.norm", [True]),
+    ("encoder.kernel_size", [4]),
+    ("decoder.norm", [True]),
+    ("decoder.kernel_size", [4]),
+    ("decoder.image_dist", ["mse", "normal"]),
+    ("decoder.vector_dist", ["symlog_mse", "mse"]),
+    ("actor.dist", ["normal", "onehot"]),
+    ("actor.std", ["learned"]),
+    ("critic.dist", ["symlog_disc"]),
+    ("reward_head.dist", ["symlog_disc"]),
 ]
 
 
-def find(config, path, default=None):
-    for part in path.split("."):
-        if not isinstance(config, dict) or part not in config:
-            return default
-        config = config[part]
-    return config
-
-
-def read_config(path):
-    try:
-        config = json.loads(pathlib.Path(path).read_text())
-    except OSError as error:
-        raise ImportFailure(f"{path}: {error.strerror or error}") from None
-    except ValueError as error:
-        raise ImportFailure(f"{path}: not JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise ImportFailure(f"{path}: a {type(config).__name__}, expected an object")
-    for key, value in SERVED:
-        if find(config, key, value) != value:
-            raise ImportFailure(f"{path}: {key} is {find(config, key)!r}, expected {value!r}: "
-                                "the only one that is served in this version")
-    for key, lowest in (("dyn_stoch", 1), ("dyn_discrete", 2)):
-        value = config.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
-            raise ImportFailure(f"{path}: {key} is {value!r}, expected an integer from {lowest}")
-    return config
+def check_served(config):
+    for key, values in SERVED:
+        config.must_be(key, *values)
+    activation = config.must_be("act", "SiLU", *dreamer3_2023.ACTIVATIONS)
+    for key in ("encoder.act", "decoder.act"):
+        if config.get(key, activation) != activation:
+            config.fail(key, f"{activation!r}, that of act: one activation for all is served")
+    return dreamer3_2023.ACTIVATIONS[activation]
 
 
 # ---- which tensors there are ----
 
+LEFT = [("_expl_behavior.", "duplicates"), ("_task_behavior._world_model.", "duplicates"),
+        ("_task_behavior._slow_value.", "target critic"), ("_task_behavior.ema_vals", "return normalisation")]
+
+
 def split(state):
-    """The tensors of world model and behaviour by their own names, and a count of what was left by reason."""
-    groups = {"_wm.": {}, "_task_behavior.": {}}
-    left, surplus = {}, []
+    """The tensors of world model and behaviour without `_orig_mod.`, and a count of what was left by reason."""
+    used, left, surplus = {}, {}, []
     for full, tensor in state.items():
         name = str(full).replace("_orig_mod.", "")
-        group = next((prefix for prefix in groups if name.startswith(prefix)), None)
-        rest = name.removeprefix(group) if group else name
-        reason = None
-        if name.startswith("_expl_behavior.") or group == "_task_behavior." and rest.startswith("_world_model."):
-            reason = "duplicates"
-        elif group == "_task_behavior." and rest.startswith("_slow_value."):
-            reason = "target critic"
-        elif group == "_task_behavior." and rest == "ema_vals":
-            reason = "return normalisation"
-        elif group is None or not isinstance(tensor, np.ndarray):
-            surplus.append(str(full))
-            continue
+        reason = next((reason for prefix, reason in LEFT if name.startswith(prefix)), None)
         if reason:
             left[reason] = left.get(reason, 0) + 1
-        elif rest in groups[group]:
+        elif not name.startswith(("_wm.", "_task_behavior.")) or not isinstance(tensor, np.ndarray):
+            surplus.append(str(full)[:200])
+        elif name in used:
             raise ImportFailure(f"{full}: there twice, with and without _orig_mod.")
         else:
-            groups[group][rest] = tensor
+            used[name] = tensor
     if surplus:
         raise ImportFailure(f"{surplus[0]}: no place for it ({len(surplus)} such); expected _wm.* and _task_behavior.*")
-    return groups["_wm."], groups["_task_behavior."], left
+    initial = used.get("_wm.dynamics.W")
+    if initial is not None and initial.ndim == 2 and len(initial) == 1:
+        used["_wm.dynamics.W"] = initial[0]
+    return used, left
 
 
-class Placer:
-    """Moves tensors to names of ours, checking shapes; what is not taken in the end is an error."""
+def find_names(p, keys):
+    """Where a file keeps what; `keys` are those of the decoder's vectors."""
+    def mlp(path, name):
+        return [(f"{path}.layers.{name}_linear{i}", f"{path}.layers.{name}_norm{i}")
+                for i in range(max(1, p.layers(f"{path}.layers.{name}_linear{{}}.weight")))]
 
-    def __init__(self, tensors, prefix):
-        self.tensors, self.prefix = tensors, prefix
-        self.rest = set(tensors)
-        self.weights = {}
+    def head(path, name):
+        present = any(tensor.startswith(f"{path}.") for tensor in p.tensors)
+        return Head(mlp(path, name), f"{path}.mean_layer") if present else None
 
-    def take(self, theirs, ours, shape):
-        if theirs not in self.tensors:
-            raise ImportFailure(f"{self.prefix}{theirs}: missing")
-        tensor = self.tensors[theirs]
-        if tensor.shape != tuple(shape):
-            raise ImportFailure(f"{self.prefix}{theirs}: shape {tensor.shape}, expected {tuple(shape)}")
-        self.rest.discard(theirs)
-        self.weights[ours] = tensor.reshape(-1) if ours == "rssm.initial" else tensor
+    def convolutions(path):
+        count = 0
+        while p.has(f"{path}.layers.{3 * count}.weight"):
+            count += 1
+        return [(f"{path}.layers.{3 * i}", f"{path}.layers.{3 * i + 1}.norm") for i in range(count)]
 
-    def shape(self, theirs, rank):
-        if theirs not in self.tensors:
-            raise ImportFailure(f"{self.prefix}{theirs}: missing")
-        if self.tensors[theirs].ndim != rank:
-            raise ImportFailure(f"{self.prefix}{theirs}: {self.tensors[theirs].ndim} dimensions, expected {rank}")
-        return self.tensors[theirs].shape
+    def hidden(name):
+        return f"_wm.dynamics.{name}.0", f"_wm.dynamics.{name}.1"
 
-    def norm(self, theirs, ours, width):
-        self.take(f"{theirs}.weight", f"{ours}.weight", [width])
-        self.take(f"{theirs}.bias", f"{ours}.bias", [width])
-
-    def linear(self, theirs, ours, width_out, width_in):
-        self.take(f"{theirs}.weight", f"{ours}.weight", [width_out, width_in])
-        self.take(f"{theirs}.bias", f"{ours}.bias", [width_out])
-
-    def hidden(self, theirs, ours, width_out, width_in):
-        self.take(f"{theirs}.0.weight", f"{ours}.weight", [width_out, width_in])
-        self.norm(f"{theirs}.1", f"{ours}.norm", width_out)
-
-    def mlp(self, theirs, name, ours, width_in):
-        """As many layers as there are: {"layers", "units"}."""
-        units = self.shape(f"{theirs}.layers.{name}_linear0.weight", 2)[0]
-        layers = 0
-        while f"{theirs}.layers.{name}_linear{layers}.weight" in self.tensors:
-            self.take(f"{theirs}.layers.{name}_linear{layers}.weight", f"{ours}.mlp.{layers}.weight", [units, width_in])
-            self.norm(f"{theirs}.layers.{name}_norm{layers}", f"{ours}.mlp.{layers}.norm", units)
-            width_in, layers = units, layers + 1
-        return {"layers": layers, "units": units}
-
-    def finish(self):
-        if self.rest:
-            raise ImportFailure(f"{self.prefix}{min(self.rest)}: no place for it ({len(self.rest)} such)")
-        return self.weights
+    decoder_cnn = convolutions("_wm.heads.decoder._cnn")
+    names = Names(
+        initial="_wm.dynamics.W", input=hidden("_img_in_layers"),
+        gru=("_wm.dynamics._cell.layers.GRU_linear", "_wm.dynamics._cell.layers.GRU_norm"),
+        prior=Head([hidden("_img_out_layers")], "_wm.dynamics._imgs_stat_layer"),
+        posterior=Head([hidden("_obs_out_layers")], "_wm.dynamics._obs_stat_layer"),
+        encoder_cnn=convolutions("_wm.encoder._cnn"),
+        decoder_out={key: f"_wm.heads.decoder._mlp.mean_layer.{key}" for key in keys},
+        reward=head("_wm.heads.reward", "Reward"), cont=head("_wm.heads.cont", "Cont"),
+        value=head("_task_behavior.value", "Value"), actor=head("_task_behavior.actor", "Actor"))
+    if p.has("_wm.encoder._mlp.layers.Encoder_linear0.weight"):
+        names.encoder = mlp("_wm.encoder._mlp", "Encoder")
+    if keys:
+        names.decoder = mlp("_wm.heads.decoder._mlp", "Decoder")
+    if decoder_cnn:
+        names.decoder_space = "_wm.heads.decoder._cnn._linear_layer"
+        names.decoder_cnn = decoder_cnn[:-1] + [(decoder_cnn[-1][0], None)]
+    if p.has("_task_behavior.actor.std_layer.weight"):
+        names.actor_std = "_task_behavior.actor.std_layer"
+    return names
 
 
-def observation_widths(wm, config):
-    """Vector keys in the order in which the encoder concatenates them: the order of the decoder's layers."""
-    head = "heads.decoder._mlp.mean_layer."
-    widths = {name.removeprefix(head).removesuffix(".weight"): tensor.shape[0]
-              for name, tensor in wm.items() if name.startswith(head) and name.endswith(".weight")}
-    if not widths:
-        raise ImportFailure(f"_wm.{head}*: missing; expected vector observations: images are not served in this version")
+# ---- observations ----
+
+def matching(config, key, spaces, ranks):
+    """The names in `spaces` that one of the code base's regular expressions chooses, in their order."""
+    pattern = config.get(key, "$^")
+    try:
+        return [name for name, shape in spaces.items() if len(shape) in ranks and re.match(str(pattern)[:1000], name)
+                and name not in ("is_first", "is_last", "is_terminal", "reward") and not name.startswith("log_")]
+    except re.error as error:
+        config.fail(key, f"a regular expression ({error})")
+
+
+def read_spaces(config):
     spaces = config.get("spaces")
-    if isinstance(spaces, dict):
-        said = {key: int(np.prod(shape)) for key, shape in spaces.items()}
-        if said != widths:
-            raise ImportFailure(f"config: spaces say {said}, the decoder's tensors {widths}; expected the same")
-    return widths
+    if spaces is None:
+        return None
+    if not isinstance(spaces, dict) or not all(
+            isinstance(shape, list) and all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in shape)
+            for shape in spaces.values()):
+        config.fail("spaces", "{key: [sizes]}")
+    return {str(key): shape or [1] for key, shape in spaces.items()}
 
 
-def place_world_model(wm, config, widths):
-    p = Placer(wm, "_wm.")
-    if any(name.startswith("encoder._cnn.") for name in wm):
-        raise ImportFailure("_wm.encoder._cnn.*: images are not served in this version; expected vectors only")
-    stoch, classes = config["dyn_stoch"], config["dyn_discrete"]
-    latent = stoch * classes
-    deter = p.shape("dynamics.W", 2)[1]
-    hidden, input_width = p.shape("dynamics._img_in_layers.0.weight", 2)
-    action = input_width - latent
-    if action < 1:
-        raise ImportFailure(f"config: dyn_stoch * dyn_discrete is {latent}, the tensors leave room for less than "
-                            f"{input_width}; expected an action beside the latent")
-    encoder = p.mlp("encoder._mlp", "Encoder", "encoder", sum(widths.values()))
-    p.take("dynamics.W", "rssm.initial", [1, deter])
-    p.hidden("dynamics._img_in_layers", "rssm.input", hidden, latent + action)
-    p.take("dynamics._cell.layers.GRU_linear.weight", "rssm.gru.weight", [3 * deter, hidden + deter])
-    p.norm("dynamics._cell.layers.GRU_norm", "rssm.gru.norm", 3 * deter)
-    p.hidden("dynamics._img_out_layers", "rssm.prior.mlp.0", hidden, deter)
-    p.linear("dynamics._imgs_stat_layer", "rssm.prior.logits", latent, hidden)
-    p.hidden("dynamics._obs_out_layers", "rssm.posterior.mlp.0", hidden, deter + encoder["units"])
-    p.linear("dynamics._obs_stat_layer", "rssm.posterior.logits", latent, hidden)
-    feature = latent + deter
-    decoder = p.mlp("heads.decoder._mlp", "Decoder", "decoder", feature)
-    for key, width in widths.items():
-        p.linear(f"heads.decoder._mlp.mean_layer.{key}", f"decoder.observation.{key}", width, decoder["units"])
-    reward = p.mlp("heads.reward", "Reward", "reward", feature)
-    p.linear("heads.reward.mean_layer", "reward.logits", 255, reward["units"])
-    goes_on = p.mlp("heads.cont", "Cont", "continue", feature)
-    p.linear("heads.cont.mean_layer", "continue.logit", 1, goes_on["units"])
-    sizes = {"dialect": "dreamer3_torch", "deter": deter, "stoch": stoch, "classes": classes, "hidden": hidden,
-             "unimix": find(config, "unimix_ratio", 0.01), "encoder": encoder, "decoder": decoder, "reward": reward,
-             "continue": goes_on}
-    return p.finish(), sizes, action
+def find_vectors(p, config, spaces):
+    """{key: width} of the encoder in its order, and which of them the decoder has. The decoder's layers are in the order
+    of the observation space."""
+    head = "_wm.heads.decoder._mlp.mean_layer."
+    decoded = {name.removeprefix(head).removesuffix(".weight"): tensor.shape[0]
+               for name, tensor in p.tensors.items() if name.startswith(head) and name.endswith(".weight") and tensor.ndim}
+    read = 0
+    if p.has("_wm.encoder._mlp.layers.Encoder_linear0.weight"):
+        read = p.shape("_wm.encoder._mlp.layers.Encoder_linear0.weight", 2)[1]
+    seen = decoded
+    if spaces is not None:
+        chosen = matching(config, "encoder.mlp_keys", spaces, (1, 2)) if config.has("encoder.mlp_keys") else \
+            [key for key, shape in spaces.items() if len(shape) < 3]
+        seen = {key: math.prod(spaces[key]) for key in chosen}
+        for key, width in decoded.items():
+            if seen.get(key, width) != width:
+                raise ImportFailure(f"{config.path}: spaces say {key} has {seen[key]} numbers, the decoder's tensors "
+                                    f"{width}; expected the same")
+        if sum(seen.values()) != read:
+            raise ImportFailure(f"{config.path}: spaces give the encoder {seen}, its tensors read {read} numbers; "
+                                "expected the same")
+    missing = [key for key in decoded if key not in seen]
+    if missing or not read and decoded:
+        raise ImportFailure(f"{head}{next(iter(missing or decoded))}: decoded, but not encoded; expected every decoded "
+                            "observation among the encoded ones")
+    if sum(seen.values()) != read:
+        raise ImportFailure(f"_wm.encoder._mlp.layers.Encoder_linear0.weight: reads {read} numbers, the decoder gives "
+                            f"{seen}; expected \"spaces\" in the config, naming every vector in order")
+    return seen, [key for key in seen if key in decoded]
 
 
-def place_behavior(behavior, config, feature, action):
-    """Value and actor, where the file has them."""
-    p, heads = Placer(behavior, "_task_behavior."), {}
-    if "value.mean_layer.weight" in behavior:
-        heads["value"] = p.mlp("value", "Value", "value", feature)
-        p.linear("value.mean_layer", "value.logits", 255, heads["value"]["units"])
-    if "actor.mean_layer.weight" in behavior:
-        heads["actor"] = p.mlp("actor", "Actor", "actor", feature)
-        p.linear("actor.mean_layer", "actor.mean", action, heads["actor"]["units"])
-        p.linear("actor.std_layer", "actor.std", action, heads["actor"]["units"])
-        heads["actor"]["min_std"] = find(config, "actor.min_std", 0.1)
-        heads["actor"]["max_std"] = find(config, "actor.max_std", 1.0)
-    return p.finish(), heads
+def find_images(p, config, names, spaces, units):
+    """Only the key `image` is scaled by the code base, so it is the only one."""
+    if not names.encoder_cnn:
+        if names.decoder_cnn:
+            raise ImportFailure(f"{names.decoder_space}: decodes an image that no encoder reads; expected both or none")
+        return {}
+    deter = p.shape(f"{names.gru[0]}.weight", 2)[0] // 3
+    side = dreamer3_2023.image_side(p, names, deter, units)
+    channels = p.shape(f"{names.encoder_cnn[0][0]}.weight", 4)[1]
+    if spaces is not None:
+        keys = matching(config, "encoder.cnn_keys", spaces, (3,)) if config.has("encoder.cnn_keys") else \
+            [key for key, shape in spaces.items() if len(shape) == 3]
+        if keys != ["image"] or spaces["image"] != [side, side, channels]:
+            raise ImportFailure(f"{config.path}: spaces give the encoder the images { {key: spaces[key] for key in keys} }, "
+                                f"the tensors read {[side, side, channels]}; expected that one alone, under the key image")
+    config.agree("size", [side, side])
+    config.agree("grayscale", channels == 1)
+    return {"image": (side, side, channels)}
+
+
+# ---- config ----
+
+def find_shape(config, p):
+    if config.get("dyn_discrete") in (False, 0):
+        classes = 0
+    else:
+        classes = config.integer("dyn_discrete", 2)
+    shape = Shape(stoch=config.integer("dyn_stoch", 1), classes=classes, vectors={}, images={})
+    shape.activation = shape.cnn_activation = check_served(config)
+    shape.unimix = config.number("unimix_ratio", 0.01, 0, 1)
+    shape.mean_act = config.must_be("dyn_mean_act", "none", *MEANS)
+    shape.std_act = config.must_be("dyn_std_act", "sigmoid2", *STDS)
+    shape.min_std = config.number("dyn_min_std", 0.1, 0, 100)
+    shape.symlog_inputs = config.must_be("encoder.symlog_inputs", True, False)
+    shape.symlog_outputs = config.get("decoder.vector_dist", "symlog_mse") == "symlog_mse"
+    shape.image_output = "sigmoid" if config.must_be("decoder.cnn_sigmoid", False, True) else "offset"
+    shape.actor_min_std = config.number("actor.min_std", 0.1, 0, 100)
+    shape.actor_max_std = config.number("actor.max_std", 1.0, shape.actor_min_std, 100)
+    shape.actor_unimix = config.number("actor.unimix_ratio", 0.01, 0, 1)
+    has_actor = p.has("_task_behavior.actor.mean_layer.weight")
+    has_std = p.has("_task_behavior.actor.std_layer.weight")
+    shape.discrete_action = config.get("actor.dist", "onehot" if has_actor and not has_std else "normal") == "onehot"
+    if has_actor and shape.discrete_action == has_std:
+        config.fail("actor.dist", "'normal' with _task_behavior.actor.std_layer, 'onehot' without; the file has it "
+                                  + ("" if has_std else "not"))
+    return shape
 
 
 def check_sizes(config, sizes, action):
-    """Wherever config and tensors speak of the same thing they must agree."""
-    said = [("dyn_deter", sizes["deter"]), ("dyn_hidden", sizes["hidden"]), ("num_actions", action),
-            ("encoder.mlp_layers", sizes["encoder"]["layers"]), ("encoder.mlp_units", sizes["encoder"]["units"]),
-            ("decoder.mlp_layers", sizes["decoder"]["layers"]), ("decoder.mlp_units", sizes["decoder"]["units"]),
-            ("reward_head.layers", sizes["reward"]["layers"]), ("cont_head.layers", sizes["continue"]["layers"]),
-            ("units", sizes["reward"]["units"])]
-    if "value" in sizes:
-        said.append(("critic.layers", sizes["value"]["layers"]))
-    if "actor" in sizes:
-        said.append(("actor.layers", sizes["actor"]["layers"]))
+    said = [("dyn_deter", sizes["deter"]), ("dyn_hidden", sizes["hidden"]), ("num_actions", action)]
+    for part in ("encoder", "decoder"):
+        if "layers" in sizes.get(part, {}):
+            said += [(f"{part}.mlp_layers", sizes[part]["layers"]), (f"{part}.mlp_units", sizes[part]["units"])]
+        if "depth" in sizes.get(part, {}):
+            said.append((f"{part}.cnn_depth", sizes[part]["depth"]))
+    for part, key in (("reward", "reward_head"), ("continue", "cont_head"), ("value", "critic"), ("actor", "actor")):
+        if part in sizes:
+            said += [(f"{key}.layers", sizes[part]["layers"]), ("units", sizes[part]["units"])]
     for key, found in said:
-        if find(config, key, found) != found:
-            raise ImportFailure(f"config: {key} is {find(config, key)!r}, the tensors say {found}; expected the same")
+        config.agree(key, found)
 
 
-# ---- probe ----
-
-def walk(model, widths, action, seed):
-    """One candidate for a probe, and how close its closest argmax was."""
-    random = np.random.default_rng(seed)
-    shape = (PROBE_STEPS, PROBE_ROWS)
-    observations = {key: random.normal(size=(*shape, width)).astype(np.float32) for key, width in widths.items()}
-    actions = {verb: random.uniform(-1, 1, (*shape, action)).astype(np.float32) for verb in ("observe", "step")}
-    probe = {f"{verb}.in.action": value for verb, value in actions.items()}
-    probe |= {f"observe.in.observation.{key}": value for key, value in observations.items()}
-    series, margin = {}, np.inf
-
-    def note(verb, state, outputs):
-        nonlocal margin
-        named = {f"state.{part}": value for part, value in state.items()} | outputs
-        for name, value in named.items():
-            series.setdefault(f"{verb}.out.{name}", []).append(value)
-            if name in ("posterior.logits", "prior.logits"):
-                two = np.sort(value, -1)[..., -2:]
-                margin = min(margin, (two[..., 1] - two[..., 0]).min())
-
-    state = model.initial(PROBE_ROWS)
-    once = {f"initial.out.state.{part}": value for part, value in state.items()}
-    once["initial.out.state.first"] = np.ones(PROBE_ROWS)
-    gone = {"state.first": np.zeros(PROBE_ROWS)}
-    for t in range(PROBE_STEPS):
-        embedding = model.encode(np.concatenate([observations[key][t] for key in widths], -1).astype(np.float64))
-        consumed = actions["observe"][t].astype(np.float64) * (t > 0)  # a row that was just reset ignores its action
-        state, outputs = model.observe(state, consumed, embedding)
-        note("observe", state, outputs | model.heads(state) | gone)
-        series.setdefault("encode.out.embedding", []).append(embedding)
-    for t in range(PROBE_STEPS):
-        state, outputs = model.step(state, actions["step"][t].astype(np.float64))
-        note("step", state, outputs | model.heads(state) | gone)
-    once |= {f"read.out.{name}": value for name, value in model.heads(state).items()}
-    probe |= {name: np.stack(values) for name, values in series.items()} | once
-    return margin, probe
-
-
-def make_probe(model, widths, action):
-    """Of some random walks the one whose argmaxes are clearest, so that no machine's rounding flips one."""
-    return max((walk(model, widths, action, seed) for seed in range(PROBE_TRIES)), key=lambda pair: pair[0])[1]
-
-
-# ---- all together ----
-
-
-def planning(config, has_value):
-    """A search over the horizon for which the model was trained to imagine, scored as its critic was."""
-    settings = {"method": "cem", "horizon": find(config, "imag_horizon", 15), "candidates": 64, "iterations": 3,
-                "elites": 8, "warm_start": True, "terminal_value": has_value}
-    if has_value:
-        settings["discount"] = find(config, "discount", 0.997)
-    return settings
-
-
-def card(name, source, sizes, widths, action, count):
-    return f"""# {name}
-
-A DreamerV3 world model (2023, PyTorch) imported from `{source['file']}` of {source['code']}.
-
-* observations: {', '.join(f'{key} [{width}]' for key, width in widths.items())}; actions: {action}, in -1..1
-* latent: deter {sizes['deter']}, {sizes['stoch']} x {sizes['classes']} classes; {count:,} weights
-* heads: {', '.join(head for head in ('decoder', 'reward', 'continue', 'value', 'actor') if head in sizes)}
-
-How it was trained and how good it is, the file does not say. Its probe was computed by an independent
-version of the published equations at import.
-"""
-
-
-def convert(path, config_path, out, name, say):
-    config = read_config(config_path)
+def convert(path, config_path, out, name, say, verbose=False):
+    config = config_file.read(config_path)
     saved = torch_file.read(path)
     if not isinstance(saved, dict) or not isinstance(saved.get("agent_state_dict"), dict):
-        raise ImportFailure(f"{path}: no agent_state_dict; expected what dreamerv3-torch saves as latest.pt")
-    wm, behavior, left = split(saved["agent_state_dict"])
+        raise ImportFailure(f"{path}: no agent_state_dict; expected what {SOURCE} saves as latest.pt")
+    tensors, left = split(saved["agent_state_dict"])
     for key in saved:
-        if key != "agent_state_dict":
-            left[str(key)] = 1
-    widths = observation_widths(wm, config)
-    weights, sizes, action = place_world_model(wm, config, widths)
-    feature = sizes["stoch"] * sizes["classes"] + sizes["deter"]
-    more, heads = place_behavior(behavior, config, feature, action)
-    sizes |= heads
-    weights |= more
+        if key == "optims_state_dict":
+            left["optimiser state"] = 1
+        elif key != "agent_state_dict":
+            raise ImportFailure(f"{str(key)[:200]}: no place for it; expected agent_state_dict and optims_state_dict")
+    p, spaces = Placer(tensors), read_spaces(config)
+    shape = find_shape(config, p)
+    shape.vectors, decoded = find_vectors(p, config, spaces)
+    names = find_names(p, decoded)
+    stats = f"{names.prior.out}.weight"
+    config.agree_latent("dyn_stoch", "dyn_discrete", stats, p.shape(stats, 2)[0])
+    if config.must_be("initial", "learned", "zeros") == "zeros":
+        names.initial = None
+    units = p.shape(f"{names.encoder[-1][0]}.weight", 2)[0] if names.encoder else 0
+    shape.images = find_images(p, config, names, spaces, units)
+    if not shape.vectors and not shape.images:
+        raise ImportFailure("_wm.encoder.*: missing; expected _cnn, _mlp or both")
+    sizes, action = dreamer3_2023.Layout(p, names, shape).place("dreamer3_torch")
     check_sizes(config, sizes, action)
-    checkpoint.check_finite(weights)
-    actor = sizes.get("actor", {"min_std": 0.1, "max_std": 1.0})
-    model = Model(wm, behavior, sizes["stoch"], sizes["classes"], actor["min_std"], actor["max_std"], list(widths))
-    source = {"code": CODE, "file": pathlib.Path(path).name,
-              "sha256": hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()}
-    manifest = {
-        "format": 1, "family": "rssm", "name": name, "config": sizes,
-        "observation_space": {"type": "Dict", "spaces": {
-            key: {"type": "Box", "shape": [width], "dtype": "float32", "low": None, "high": None}
-            for key, width in widths.items()}},
-        "action_space": {"type": "Box", "shape": [action], "dtype": "float32", "low": -1, "high": 1},
-        "planning": planning(config, "value" in sizes),
-        "source": source,
-    }
-    count = sum(int(weight.size) for weight in weights.values())
-    text = card(name, source, sizes, widths, action, count)
-    checkpoint.write(out, manifest, weights, make_probe(model, widths, action), text)
-    say(f"used: {len(weights)} tensors, {count:,} numbers")
-    say("left: " + (", ".join(f"{reason} ({n})" for reason, n in left.items()) or "nothing"))
-    say(f"written: {out}")
+    observations = {key: Observation(size=size) for key, size in shape.images.items()}
+    observations |= {key: Observation(width=width) for key, width in shape.vectors.items()}
+    rssm_checkpoint.finish(rssm_checkpoint.Found(
+        code=CODE, what="A DreamerV3 world model (2023, PyTorch)", config=sizes, observations=observations,
+        action=action, discrete=shape.discrete_action, placer=p, model=Model(tensors, names, shape), left=left,
+        horizon=config.integer("imag_horizon", 1, 15), discount=config.number("discount", 0.997, 0, 1),
+    ), path, out, name, say, verbose)

@@ -16,7 +16,12 @@ import numpy as np
 from . import ImportFailure, checkpoint, config_file, torch_file
 from .tdmpc2_numpy import Model
 
+SOURCE = "tdmpc2"
 CODE = "https://github.com/nicklashansen/tdmpc2"
+FILE_HELP = "step.pt, final.pt, of either layout"
+CONFIG_HELP = "the run's config, JSON or YAML"
+FLAGS = {"target-heads": "serve the target heads of Q, which follow the others slowly"}
+EXAMPLE = "dreamd-import tdmpc2 walker-walk-1.pt --config config.yaml --out walker"
 PARTS = ("weight", "bias", "ln.weight", "ln.bias")
 KERNELS = {2: 7, 4: 5, 6: 3, 8: 3}  # of the convolutions, by their place in the Sequential
 STRIDES = {2: 2, 4: 2, 6: 2, 8: 1}

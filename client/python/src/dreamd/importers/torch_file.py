@@ -5,16 +5,13 @@ NAME/data/KEY a storage, raw numbers. The pickle may name a handful of construct
 below; any other name ends the reading, with that name in the message.
 """
 
-import collections
-import io
-import pickle
 import zipfile
 
 import numpy as np
 
-from . import ImportFailure
+from . import ImportFailure, pickle_reader
 
-PICKLE_BYTES_MAX = 64 << 20
+PICKLE_BYTES_MAX = 1 << 30
 ELEMENTS_MAX = 1 << 31
 
 _STORAGE_TYPES = {
@@ -30,39 +27,15 @@ _STORAGE_TYPES = {
 }
 
 
-class _Storage:
+class _Storage(pickle_reader.Constructor):
     """A storage's type by its name in the pickle; its numbers are read when a tensor needs them."""
 
-    def __init__(self, dtype):
-        self.dtype = dtype
+    def __init__(self, name):
+        super().__init__(f"torch.{name}", self.refuse)
+        self.dtype = _STORAGE_TYPES[name]
 
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, data, read_storage):
-        super().__init__(io.BytesIO(data))
-        self._read_storage = read_storage
-
-    def find_class(self, module, name):
-        if (module, name) == ("collections", "OrderedDict"):
-            return collections.OrderedDict
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _rebuild_tensor
-        if (module, name) == ("torch._utils", "_rebuild_parameter"):
-            return lambda tensor, *_: tensor
-        if (module, name) == ("torch", "Size"):
-            return lambda sizes=(): tuple(sizes)
-        if (module, name) == ("torch", "device"):
-            return lambda *_: None
-        if module == "torch" and name in _STORAGE_TYPES:
-            return _Storage(_STORAGE_TYPES[name])
-        raise ImportFailure(f"the pickle asks for {module}.{name}, which an importer never calls; expected tensors, "
-                            "dicts, lists and numbers only")
-
-    def persistent_load(self, pid):
-        if not (isinstance(pid, tuple) and len(pid) == 5 and pid[0] == "storage" and isinstance(pid[1], _Storage)):
-            raise ImportFailure(f"the pickle refers to {str(pid)[:80]!r}, expected a storage of numbers")
-        _, storage, key, _, count = pid
-        return self._read_storage(str(key), storage.dtype, count)
+    def refuse(self, *_):
+        raise ImportFailure(f"the pickle calls {self.name}, expected it in a reference to a storage")
 
 
 def _rebuild_tensor(storage, offset, size, stride, *_):
@@ -76,24 +49,41 @@ def _rebuild_tensor(storage, offset, size, stride, *_):
     last = offset + sum((n - 1) * s for n, s in zip(size, stride))
     if last >= storage.size:
         raise ImportFailure(f"a tensor of shape {tuple(size)} reaches element {last} of a storage of {storage.size}")
+    if np.prod(size, dtype=object) > storage.size:
+        raise ImportFailure(f"a tensor of shape {tuple(size)} repeats elements of a storage of {storage.size}")
     bytes_apart = [s * storage.itemsize for s in stride]
     return np.lib.stride_tricks.as_strided(storage[offset:], tuple(size), bytes_apart).copy()
 
 
-def read(path):
-    """What torch.save was given, tensors as numpy arrays."""
+_CONSTRUCTORS = pickle_reader.PLAIN | {
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
+    ("torch", "Size"): lambda sizes=(): tuple(sizes),
+    ("torch", "device"): lambda *_: None,
+}
+
+
+def read(path, extra=None):
+    """What torch.save was given, tensors as numpy arrays. `extra(module, name)` may give a Constructor for a
+    name that is not a tensor's, or None."""
+    def find(module, name):
+        if module == "torch" and name in _STORAGE_TYPES:
+            return _Storage(name)
+        found = extra(module, name) if extra and (module, name) not in _CONSTRUCTORS else None
+        return found or pickle_reader.find_constructor(_CONSTRUCTORS, module, name)
+
     try:
         with zipfile.ZipFile(path) as archive:
-            return _read_archive(archive)
+            return _read_archive(archive, find)
     except ImportFailure as failure:
         raise ImportFailure(f"{path}: {failure}") from None
-    except zipfile.BadZipFile as error:
-        raise ImportFailure(f"{path}: not a whole file of torch.save ({error}); expected a zip archive") from None
     except OSError as error:
         raise ImportFailure(f"{path}: {error.strerror or error}") from None
+    except Exception as error:  # zipfile answers damage with many kinds
+        raise ImportFailure(f"{path}: not a whole file of torch.save ({error}); expected a zip archive") from None
 
 
-def _read_archive(archive):
+def _read_archive(archive, find):
     pickles = [info for info in archive.infolist() if info.filename.endswith("/data.pkl")]
     if len(pickles) != 1:
         raise ImportFailure(f"{len(pickles)} entries named */data.pkl, expected one")
@@ -103,7 +93,8 @@ def _read_archive(archive):
     entries = {info.filename: info for info in archive.infolist()}
 
     def read_entry(info):
-        if info.compress_type != zipfile.ZIP_STORED:  # torch never compresses; a bomb does
+        if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
+            # torch never compresses; a bomb does
             raise ImportFailure(f"{info.filename} is compressed, expected stored bytes")
         return archive.read(info)
 
@@ -113,19 +104,17 @@ def _read_archive(archive):
 
     storages = {}
 
-    def read_storage(key, dtype, count):
+    def load_persistent(pid):
+        if not (isinstance(pid, tuple) and len(pid) == 5 and pid[0] == "storage" and isinstance(pid[1], _Storage)):
+            raise ImportFailure(f"the pickle refers to {str(pid)[:80]!r}, expected a storage of numbers")
+        _, storage, key, _, count = pid
         info = entries.get(f"{folder}data/{key}")
         if info is None:
             raise ImportFailure(f"storage data/{key} is missing")
-        if not isinstance(count, int) or info.file_size != count * dtype.itemsize:
-            raise ImportFailure(f"storage data/{key} has {info.file_size} bytes, expected {count} x {dtype.itemsize}")
-        if (key, dtype) not in storages:
-            storages[key, dtype] = np.frombuffer(read_entry(info), dtype)
-        return storages[key, dtype]
+        if not isinstance(count, int) or info.file_size != count * storage.dtype.itemsize:
+            raise ImportFailure(f"storage data/{key} has {info.file_size} bytes, expected {count} x {storage.dtype.itemsize}")
+        if (key, storage.dtype) not in storages:
+            storages[key, storage.dtype] = np.frombuffer(read_entry(info), storage.dtype)
+        return storages[key, storage.dtype]
 
-    try:
-        return _Unpickler(read_entry(pickles[0]), read_storage).load()
-    except (ImportFailure, zipfile.BadZipFile):
-        raise
-    except Exception as error:  # a damaged pickle fails in many ways; none of them is ours
-        raise ImportFailure(f"data.pkl is damaged: {type(error).__name__}: {error}") from None
+    return pickle_reader.load(read_entry(pickles[0]), find, load_persistent)

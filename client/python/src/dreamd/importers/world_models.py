@@ -15,7 +15,13 @@ import numpy as np
 from . import ImportFailure, checkpoint, config_file, number_lists
 from .world_models_numpy import Model
 
+SOURCE = "world-models"
 CODE = "https://github.com/hardmaru/WorldModelsExperiments"
+FILE_HELP = "rnn.json, vae.json, controller.json, initial_z.json in any order"
+CONFIG_HELP = "JSON or YAML: controller, temperature, double_step, num_mixture, sizes"
+FLAGS = {}
+EXAMPLE = "dreamd-import world-models rnn.json controller.json initial_z.json --out carracing"
+MANY_FILES = True
 SCALE = 10000.0
 MIXTURES, HIDDEN_UNITS = 5, 40  # of the published models; the tensors do not tell
 TEMPERATURE = {False: 0.7, True: 1.25}  # of the published dreams: CarRacing's, Doom's
