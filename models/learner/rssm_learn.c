@@ -80,10 +80,14 @@ static bool check_dialect(dr_graph *g, const dr_rssm_config *c)
     bool vectors = true;
     for (int i = 0; i < c->observation_count; i++)
         vectors = vectors && c->observations[i].kind == DR_RSSM_VECTOR;
-    if (c->dialect == DR_RSSM_DREAMER3_TORCH && c->classes && vectors)
+    if (c->actor.mlp.layers || c->value.mlp.layers) {
+        dr_graph_fail(g, "config: actor and value have no losses in this version, leave them out");
+        return false;
+    }
+    if (c->dialect == DR_RSSM_DREAMER3_TORCH && c->classes && vectors && !c->action_discrete)
         return true;
-    dr_graph_fail(g, "config: only dreamer3_torch with categorical latents and vector observations "
-                     "can be learned");
+    dr_graph_fail(g, "config: only dreamer3_torch with categorical latents, vector observations "
+                     "and continuous actions can be learned");
     return false;
 }
 

@@ -128,3 +128,9 @@ def test_a_config_that_is_wrong_is_named_with_its_field(tmp_path, config):
     config.write_text(json.dumps(CONFIG | {"deter": 0}))
     result = learn("--env", "pendulum", "--out", tmp_path / "x", "--model-config", config, *SMALL, code=1)
     assert "config.deter" in result.stderr
+
+
+def test_a_head_that_would_never_be_learned_is_refused(tmp_path, config):
+    config.write_text(json.dumps(CONFIG | {"value": {"layers": 1, "units": 16}}))
+    result = learn("--env", "pendulum", "--out", tmp_path / "x", "--model-config", config, *SMALL, code=1)
+    assert "actor and value" in result.stderr and not (tmp_path / "x").exists()
