@@ -369,7 +369,7 @@ static dr_code read_size(int *steps, int *rows, const dr_safetensors *file, cons
 {
     const char *name = find_input(file, prefix);
     const dr_tensor *tensor = name ? dr_safetensors_find(file, name) : NULL;
-    name = name ? name : prefix;
+    name = name ? name : prefix; /* for the message */
     if (!tensor || tensor->rank < 2 || tensor->shape[0] < 1 || tensor->shape[0] > STEPS_MAX ||
         tensor->shape[1] < 1 || tensor->shape[1] > ROWS_MAX)
         return dr_fail_field(err, DR_DATA_LOSS, name,
@@ -397,9 +397,9 @@ dr_code dr_probe_check(const dr_safetensors *probe, const dr_model *model, dr_er
     if (dr_safetensors_count(probe) > RECORDS_MAX)
         return dr_fail(err, DR_DATA_LOSS, "probe.safetensors: %u tensors, expected at most %d",
                        dr_safetensors_count(probe), RECORDS_MAX);
-    dr_code code = read_size(&c.walk.observes, &c.walk.rows, probe, "observe.in.", err);
+    dr_code code = read_size(&c.walk.observes, &c.walk.rows, probe, "observe.in", err);
     if (code == DR_OK)
-        code = read_size(&c.walk.steps, &c.walk.rows, probe, "step.in.", err);
+        code = read_size(&c.walk.steps, &c.walk.rows, probe, "step.in.action", err);
     if (code == DR_OK)
         code = init_walk(&c.walk, err);
     if (code != DR_OK)
