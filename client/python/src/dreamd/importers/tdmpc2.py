@@ -344,7 +344,7 @@ def place(tensors, config, kind, left):
 def make_probe(model, shape, action, gammas):
     """A walk with random observations and actions; of a multi-task model, with its first task."""
     random = np.random.default_rng(0)
-    steps = (PROBE_STEPS, PROBE_ROWS)
+    steps = (1 if len(shape) == 3 else PROBE_STEPS, PROBE_ROWS)  # pictures are large
     if len(shape) == 3:
         observations = random.integers(0, 256, (*steps, *shape)).astype(np.float32)
     else:
