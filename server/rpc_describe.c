@@ -111,6 +111,14 @@ dr_code dr_registry_in_full(Dreamd__V1__Checkpoint *out, const dr_served *served
         code = dr_wire_specs(&out->state, &out->n_state, &out->outputs, &out->n_outputs,
                              &out->heads, &out->n_heads, served, arena, err);
     }
+    size_t tasks = (size_t)dr_model_task_count(served->model);
+    out->tasks = dr_arena_zalloc(arena, tasks + 1, sizeof *out->tasks);
+    if (code == DR_OK && !out->tasks) {
+        return dr_mem_fail(err, "description of a checkpoint");
+    }
+    for (size_t i = 0; out->tasks && i < tasks; i++) {
+        out->tasks[out->n_tasks++] = (char *)dr_model_task_name(served->model, (int)i);
+    }
     if (code == DR_OK && served->planning_error.code == DR_OK) {
         out->planning = dr_arena_alloc(arena, sizeof *out->planning);
         if (!out->planning) {

@@ -66,6 +66,16 @@ static dr_code take_given_states(dr_verb_call *vc, dr_wire_tensors *tensors, dr_
     return dr_wire_take_state(states, tensors, vc->served->model, vc->count, err);
 }
 
+/* Whether observations are asked for, by name or by saying nothing. */
+static bool wants_observation(const dr_wire_request *wire)
+{
+    bool wants = wire->n_outputs == 0;
+    for (size_t i = 0; i < wire->n_outputs; i++) {
+        wants = wants || strncmp(wire->outputs[i], "observation", strlen("observation")) == 0;
+    }
+    return wants;
+}
+
 static dr_code prepare_decode(dr_verb_call *vc, dr_wire_tensors *tensors, const void *request,
                               dr_error *err)
 {
@@ -74,13 +84,21 @@ static dr_code prepare_decode(dr_verb_call *vc, dr_wire_tensors *tensors, const 
     if (code == DR_OK) {
         code = dr_wire_tensors_end(tensors, "state.<part>, or nothing", err);
     }
+    dr_wire_outputs observation = {0};
+    bool decodes =
+        dr_wire_outputs_add(&observation, vc->served, DR_VERB_READ, DECODE_DEFAULTS) > 0;
+    if (code == DR_OK && !decodes && wants_observation(&vc->wire)) {
+        code = dr_fail(err, DR_FAILED_PRECONDITION,
+                       "model %s has no decoder: it encodes observations and does not reconstruct "
+                       "them; state and heads can be asked for by name",
+                       vc->served->name);
+    }
     if (code == DR_OK) {
         code = dr_wire_outputs_read(&vc->wanted, vc->wire.n_outputs, vc->wire.outputs, vc->served,
                                     DR_VERB_READ, DR_MAKES_STATE, err);
     }
-    if (code == DR_OK && vc->wire.n_outputs == 0 &&
-        dr_wire_outputs_add(&vc->wanted, vc->served, DR_VERB_READ, DECODE_DEFAULTS) == 0) {
-        code = dr_fail(err, DR_FAILED_PRECONDITION, "model %s has no decoder", vc->served->name);
+    if (code == DR_OK && vc->wire.n_outputs == 0) {
+        vc->wanted = observation;
     }
     return code == DR_OK ? dr_verb_lay_out(vc, DR_VERB_READ, DR_MAKES_STATE, err) : code;
 }

@@ -42,11 +42,6 @@ static dr_code refuse_later(const Dreamd__V1__OpenSessionRequest *r, dr_error *e
                              "start_source FILE is not "
                              "built into this daemon, use INITIAL and Observe, or STATE");
     }
-    if (r->task[0]) {
-        return dr_fail_field(err, DR_FAILED_PRECONDITION, "task",
-                             "no model of this daemon has "
-                             "tasks, leave it empty");
-    }
     return DR_OK;
 }
 
@@ -176,12 +171,41 @@ static dr_code put_start(dr_session *session, open_call *oc, dr_error *err)
                                   session->options.rows, err);
     }
     if (code == DR_OK) {
-        dr_served_put_temperature(session->model, session->states, session->options.rows,
-                                  session->options.temperature);
+        dr_session_put_choices(session, session->states, session->options.rows);
     }
     return code == DR_OK
                ? dr_wire_tensors_end(&tensors, "state.<part> with start_source STATE", err)
                : code;
+}
+
+/* What of the options depends on the model. */
+static dr_code check_choices(open_call *oc, const dr_served *served, dr_error *err)
+{
+    const char *task = oc->request->task;
+    if (oc->options.temperature > 0 && served->temperature < 0) {
+        return dr_fail_field(err, DR_FAILED_PRECONDITION, "temperature",
+                             "model %s is of a family "
+                             "that defines no temperature, leave it out",
+                             served->name);
+    }
+    if (!task[0]) {
+        return DR_OK;
+    }
+    int count = dr_model_task_count(served->model);
+    int found = dr_model_find_task(served->model, task);
+    if (count == 0) {
+        return dr_fail_field(err, DR_FAILED_PRECONDITION, "task",
+                             "model %s has one task alone, leave it empty", served->name);
+    }
+    if (found < 0) {
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "task",
+                             "task \"%.64s\" is unknown, expected a name or a number: 0 is %.32s, "
+                             "%d is %.32s; GetModel lists them",
+                             task, dr_model_task_name(served->model, 0), count - 1,
+                             dr_model_task_name(served->model, count - 1));
+    }
+    oc->options.task = dr_model_task_name(served->model, found);
+    return DR_OK;
 }
 
 static dr_code open_session(dr_session **out, open_call *oc, dr_error *err)
@@ -199,11 +223,8 @@ static dr_code open_session(dr_session **out, open_call *oc, dr_error *err)
                              "head, which rule THRESHOLD needs",
                              served->name);
     }
-    if (oc->options.temperature > 0 && served->temperature < 0) {
-        return dr_fail_field(err, DR_FAILED_PRECONDITION, "temperature",
-                             "model %s is of a family "
-                             "that defines no temperature, leave it out",
-                             served->name);
+    if (check_choices(oc, served, err) != DR_OK) {
+        return err->code;
     }
     oc->options.model = oc->wish.resolved;
     bool is_known = oc->options.request_id[0] &&

@@ -46,6 +46,9 @@ dr_code dr_rpc_describe_short(Dreamd__V1__Session *out, const dr_session *sessio
                                ? (double)o->temperature
                                : (double)session->model->initial[session->model->temperature];
     }
+    if (o->task || dr_model_task_count(session->model->model) > 0) {
+        out->task = (char *)(o->task ? o->task : dr_model_task_name(session->model->model, 0));
+    }
     out->ttl_ms = o->ttl_ms;
     out->time_left_ms = dr_session_time_left_ms(session);
     out->opened_unix_ms = session->opened_unix_ms;

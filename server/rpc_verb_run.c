@@ -82,7 +82,9 @@ dr_code dr_verb_lay_out(dr_verb_call *vc, dr_verb verb, uint64_t hidden, dr_erro
     int graph_count = vc->served->verbs[verb].count;
     size_t state_bytes = sizeof(float) * (size_t)vc->served->state_width;
     uint64_t hidden_only = hidden & ~vc->wanted.set;
-    bool copies = !vc->changes && vc->ask != DR_ASK_ENCODE && !vc->verb.states;
+    /* What an observation is taken for may depend on the row's task, and on nothing else. */
+    bool reads_state = vc->ask != DR_ASK_ENCODE || dr_model_task_count(vc->served->model) > 0;
+    bool copies = !vc->changes && reads_state && !vc->verb.states;
     uint64_t table_bytes = aligned(state_bytes * vc->count);
     bool has_parts = vc->wanted.makes >= DR_MAKES_PART;
     uint64_t bytes = (copies ? table_bytes : 0) + (has_parts ? table_bytes : 0);

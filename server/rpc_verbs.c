@@ -285,7 +285,7 @@ static dr_code put_starts(dr_verb_call *vc, dr_wire_tensors *tensors, int source
         return dr_fail_field(err, DR_INVALID_ARGUMENT, "start_source",
                              "start_source is %d, expected INITIAL, FILE or STATE", source);
     }
-    dr_served_put_temperature(vc->served, states, vc->count, vc->session->options.temperature);
+    dr_session_put_choices(vc->session, states, vc->count);
     return DR_OK;
 }
 

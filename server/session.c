@@ -28,6 +28,17 @@ static void destroy(dr_session *session)
     dr_mem_free(session);
 }
 
+void dr_session_put_choices(const dr_session *session, float *states, uint32_t rows)
+{
+    const dr_session_options *o = &session->options;
+    const dr_model *model = session->model->model;
+    dr_served_put_temperature(session->model, states, rows, o->temperature);
+    for (uint32_t i = 0; o->task && i < rows; i++) {
+        dr_model_set_task(model, states + i * (size_t)session->model->state_width,
+                          dr_model_find_task(model, o->task));
+    }
+}
+
 static void put_at_start(dr_session *session)
 {
     const dr_session_options *o = &session->options;
@@ -42,7 +53,7 @@ static void put_at_start(dr_session *session)
             kept = 0;
         }
     }
-    dr_served_put_temperature(session->model, session->states, o->rows, o->temperature);
+    dr_session_put_choices(session, session->states, o->rows);
 }
 
 dr_code dr_session_create(dr_session **out, dr_served *model, const dr_session_options *options,

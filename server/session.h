@@ -61,6 +61,7 @@ typedef struct {
     uint64_t seed;
     bool mode;         /* sampling sites take the mode */
     float temperature; /* of every row from its start on; 0 = the model's own */
+    const char *task;  /* of every row from its start on; the model's text; NULL = the state's own */
     uint32_t horizon;  /* steps until a row is truncated; 0 = never */
     dr_ending ending;
     uint64_t ttl_ms;
@@ -104,6 +105,8 @@ struct dr_session {
 /* Every row in the family's initial state at step 0. Keeps a reference to the model. */
 DR_CHECKED dr_code dr_session_create(dr_session **out, dr_served *model,
                                      const dr_session_options *options, dr_error *err);
+/* Gives rows of latent state, at their start, what the session was opened with: temperature, task. */
+void dr_session_put_choices(const dr_session *session, float *states, uint32_t rows);
 /* Bytes that a session of these rows takes, before anything is allocated. */
 uint64_t dr_session_bytes(const dr_served *model, uint32_t rows);
 void dr_session_retain(dr_session *session);
