@@ -85,8 +85,7 @@ static dr_code prepare_decode(dr_verb_call *vc, dr_wire_tensors *tensors, const 
         code = dr_wire_tensors_end(tensors, "state.<part>, or nothing", err);
     }
     dr_wire_outputs observation = {0};
-    bool decodes =
-        dr_wire_outputs_add(&observation, vc->served, DR_VERB_READ, DECODE_DEFAULTS) > 0;
+    bool decodes = dr_wire_outputs_add(&observation, vc->served, DR_VERB_READ, DECODE_DEFAULTS) > 0;
     if (code == DR_OK && !decodes && wants_observation(&vc->wire)) {
         code = dr_fail(err, DR_FAILED_PRECONDITION,
                        "model %s has no decoder: it encodes observations and does not reconstruct "

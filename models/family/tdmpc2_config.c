@@ -15,7 +15,7 @@ enum {
     TASKS_MAX = 1024,
     TASK_NAME_BYTES = 128,
     CHANNELS_MAX = 1024,
-    SIDE_MIN = 31, /* pixels: below, the last convolution has nothing left */
+    SIDE_MIN = 39, /* pixels: below, the last convolution has nothing left */
     SIDE_MAX = 1024,
     OBSERVATION_MAX = 65536, /* floats of a vector */
     ACTION_MAX = 256

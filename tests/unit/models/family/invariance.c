@@ -116,6 +116,24 @@ Test(invariance, the_same_holds_for_a_real_checkpoint, .timeout = 300)
     temp_dir_remove(folder);
 }
 
+Test(invariance, the_same_holds_for_tasks_and_pictures, .timeout = 300)
+{
+    static const char *const folders[] = {"tests/golden/tdmpc2/state", "tests/golden/tdmpc2/tasks",
+                                          "tests/golden/tdmpc2/pictures"};
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+        dr_checkpoint *checkpoint;
+        dr_model *model;
+        dr_error err = {0};
+        cr_assert(eq(int, dr_checkpoint_open(&checkpoint, folders[i], &err), DR_OK), "%s",
+                  err.message);
+        cr_assert(eq(int, dr_model_open(&model, checkpoint, &err), DR_OK), "%s", err.message);
+        dr_checkpoint_release(checkpoint);
+        for (int verb = 0; verb < DR_VERB_COUNT; verb++)
+            check_verb(model, (dr_verb)verb);
+        dr_model_release(model);
+    }
+}
+
 Test(invariance, outputs_left_out_change_no_bit_of_the_others)
 {
     tiny_model tiny;
