@@ -62,7 +62,8 @@ assert not missing, f"the agent's JSON lacks {missing}"
 assert answer["episodes"] == 20 and answer["env_steps"] == 4000, answer
 assert answer["mean_return"] >= -250, f"mean_return {answer['mean_return']}, expected at least -250"
 CHECK
-kill -TERM -- "-$daemon"
+# The daemon alone, not make around it, which would call any signal an error.
+kill -TERM "$(pgrep --session "$daemon" --exact dreamd)"
 wait "$daemon" || { echo "fresh: the daemon did not end cleanly" >&2; exit 1; }
 daemon=""
 echo "check-fresh: 1 passed, 0 failed"
