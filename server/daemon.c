@@ -142,10 +142,18 @@ typedef struct {
     char zoo[4096];
 } seed_job;
 
+static dr_code measure(uint64_t *state_width, const dr_checkpoint *checkpoint, dr_error *err)
+{
+    int width = 0;
+    dr_code code = dr_family_state_width(&width, dr_checkpoint_manifest(checkpoint), err);
+    *state_width = (uint64_t)width;
+    return code;
+}
+
 static void seed(dr_store_job *job, dr_store *store)
 {
     seed_job *s = (seed_job *)job;
-    if (dr_store_seed(store, s->zoo, &s->error) == DR_OK) {
+    if (dr_store_seed(store, s->zoo, measure, &s->error) == DR_OK) {
         s->error.code = DR_OK;
     }
 }

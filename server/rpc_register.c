@@ -196,11 +196,12 @@ static void take_chunk(upload *u, const Dreamd__V1__RegisterChunk *chunk)
 /* ---- finish ---- */
 
 /* Whether the family takes it and computes what the probe says. */
-static dr_code check_model(dr_checkpoint *checkpoint, dr_error *err)
+static dr_code check_model(uint64_t *state_width, dr_checkpoint *checkpoint, dr_error *err)
 {
     dr_model *model;
     dr_code code = dr_model_open(&model, checkpoint, err);
     if (code == DR_OK) {
+        *state_width = (uint64_t)dr_model_state_width(model);
         dr_model_release(model);
     } else if (code == DR_DATA_LOSS) { /* nothing was lost yet: what was sent is wrong */
         bool is_probe = strncmp(err->message, "probe", 5) == 0;
@@ -226,7 +227,7 @@ static void run_finish(dr_store_job *job, dr_store *store)
         code = dr_upload_header_check(&u->header, checkpoint, &u->error);
     }
     if (code == DR_OK) {
-        code = check_model(checkpoint, &u->error);
+        code = check_model(&options.state_width, checkpoint, &u->error);
     }
     if (code == DR_OK) {
         code = dr_store_ingest_commit(&u->version, &u->created, u->ingest, &options, &u->error);

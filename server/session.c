@@ -8,11 +8,14 @@
 #include "models/base/check.h"
 #include "models/base/mem.h"
 
+uint64_t dr_session_row_bytes(uint64_t state_width)
+{
+    return 2 * sizeof(float) * state_width + sizeof(dr_row);
+}
+
 uint64_t dr_session_bytes(const dr_served *model, uint32_t rows)
 {
-    /* states and scratch */
-    uint64_t row_bytes = 2 * sizeof(float) * (uint64_t)model->state_width + sizeof(dr_row);
-    return sizeof(dr_session) + row_bytes * rows;
+    return sizeof(dr_session) + dr_session_row_bytes((uint64_t)model->state_width) * rows;
 }
 
 static void destroy(dr_session *session)

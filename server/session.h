@@ -107,6 +107,8 @@ DR_CHECKED dr_code dr_session_create(dr_session **out, dr_served *model,
                                      const dr_session_options *options, dr_error *err);
 /* Gives rows of latent state, at their start, what the session was opened with: temperature, task. */
 void dr_session_put_choices(const dr_session *session, float *states, uint32_t rows);
+/* Memory of one row; its state is doubled by the scratch. */
+uint64_t dr_session_row_bytes(uint64_t state_width);
 /* Bytes that a session of these rows takes, before anything is allocated. */
 uint64_t dr_session_bytes(const dr_served *model, uint32_t rows);
 void dr_session_retain(dr_session *session);

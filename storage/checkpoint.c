@@ -282,6 +282,30 @@ static dr_code give_version(uint64_t *version, int *created, dr_store *store, co
     return code;
 }
 
+static int64_t count_parameters(const dr_safetensors *weights)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < dr_safetensors_count(weights); i++) {
+        const dr_tensor *tensor = dr_safetensors_tensor(weights, i);
+        count += tensor->bytes / dr_dtype_size(tensor->dtype);
+    }
+    return (int64_t)count; /* a file's bytes are fewer than 2^63 */
+}
+
+/* A checkpoint that is there already stays, but learns its width where nobody had said it. */
+static dr_code add_checkpoint(const dr_store_ingest *ingest, uint64_t state_width, dr_error *err)
+{
+    const dr_checkpoint *checkpoint = ingest->checkpoint;
+    return dr__sql_run(
+        ingest->store, err,
+        "INSERT INTO checkpoints (digest, family, bytes, created_ms, parameters, state_width) "
+        "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET parameters = excluded.parameters, "
+        "state_width = max(state_width, excluded.state_width)",
+        "ttiiii", dr_checkpoint_digest(checkpoint), dr_checkpoint_manifest(checkpoint)->family,
+        (int64_t)dr_checkpoint_bytes(checkpoint), (int64_t)dr__store_now_ms(),
+        count_parameters(dr_checkpoint_weights(checkpoint)), (int64_t)state_width);
+}
+
 /* All rows of a registration; in a transaction. */
 static dr_code add_rows(dr_store_version *out, int *created, const dr_store_ingest *ingest,
                         const char *model, const dr_store_ingest_options *options, int seeded,
@@ -290,12 +314,7 @@ static dr_code add_rows(dr_store_version *out, int *created, const dr_store_inge
     dr_store *store = ingest->store;
     const char *digest = dr_checkpoint_digest(ingest->checkpoint);
     uint64_t version = 0;
-    dr_code code =
-        dr__sql_run(store, err,
-                    "INSERT INTO checkpoints (digest, family, bytes, created_ms) "
-                    "VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                    "ttii", digest, dr_checkpoint_manifest(ingest->checkpoint)->family,
-                    (int64_t)dr_checkpoint_bytes(ingest->checkpoint), (int64_t)dr__store_now_ms());
+    dr_code code = add_checkpoint(ingest, options->state_width, err);
     if (code == DR_OK) {
         code = give_version(&version, created, store, model, digest, err);
     }

@@ -10,7 +10,8 @@
 
 enum { DIGEST_DIGITS_MIN = 8 };
 
-#define VERSION_COLUMNS "v.model, v.version, v.digest, c.family, c.bytes, v.created_ms "
+#define VERSION_COLUMNS \
+    "v.model, v.version, v.digest, c.family, c.bytes, v.created_ms, c.parameters, c.state_width "
 #define VERSION_TABLES "FROM versions v JOIN checkpoints c ON c.digest = v.digest "
 
 static void read_version(dr_store_version *out, sqlite3_stmt *row)
@@ -21,6 +22,8 @@ static void read_version(dr_store_version *out, sqlite3_stmt *row)
     dr__sql_text(out->family, sizeof out->family, row, 3);
     out->bytes = (uint64_t)sqlite3_column_int64(row, 4);
     out->created_ms = (uint64_t)sqlite3_column_int64(row, 5);
+    out->parameters = (uint64_t)sqlite3_column_int64(row, 6);
+    out->state_width = (uint64_t)sqlite3_column_int64(row, 7);
 }
 
 /* ---- what is not there ---- */

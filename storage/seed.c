@@ -17,8 +17,9 @@ static dr_code is_seeded(int *out, dr_store *store, const dr_checkpoint *checkpo
 }
 
 static dr_code register_folder(dr_store *store, const char *folder, const char *digest,
-                               dr_error *err)
+                               dr_store_measure *measure, dr_error *err)
 {
+    dr_store_ingest_options options = {0};
     dr_store_ingest *ingest;
     dr_code code = dr_store_ingest_begin(&ingest, store, err);
     if (code != DR_OK) {
@@ -30,14 +31,18 @@ static dr_code register_folder(dr_store *store, const char *folder, const char *
     if (code == DR_OK) {
         code = dr_store_ingest_verify(&checkpoint, ingest, digest, err);
     }
+    if (code == DR_OK && measure) {
+        code = measure(&options.state_width, checkpoint, err);
+    }
     if (code == DR_OK) {
-        code = dr__ingest_commit(&version, NULL, ingest, NULL, 1, err);
+        code = dr__ingest_commit(&version, NULL, ingest, &options, 1, err);
     }
     dr_store_ingest_destroy(ingest);
     return code;
 }
 
-static dr_code seed_one(dr_store *store, const char *folder, dr_error *err)
+static dr_code seed_one(dr_store *store, const char *folder, dr_store_measure *measure,
+                        dr_error *err)
 {
     dr_checkpoint *checkpoint;
     int seeded = 0;
@@ -47,13 +52,13 @@ static dr_code seed_one(dr_store *store, const char *folder, dr_error *err)
     }
     code = is_seeded(&seeded, store, checkpoint, err);
     if (code == DR_OK && !seeded) {
-        code = register_folder(store, folder, dr_checkpoint_digest(checkpoint), err);
+        code = register_folder(store, folder, dr_checkpoint_digest(checkpoint), measure, err);
     }
     dr_checkpoint_release(checkpoint);
     return code;
 }
 
-dr_code dr_store_seed(dr_store *store, const char *zoo, dr_error *err)
+dr_code dr_store_seed(dr_store *store, const char *zoo, dr_store_measure *measure, dr_error *err)
 {
     dr_file_names names;
     dr_code code = dr_file_list(&names, zoo, ZOO_MAX, err);
@@ -65,7 +70,7 @@ dr_code dr_store_seed(dr_store *store, const char *zoo, dr_error *err)
         if (snprintf(folder, sizeof folder, "%s/%s", zoo, names.names[i]) >= (int)sizeof folder) {
             code = dr_fail(err, DR_INVALID_ARGUMENT, "%.200s: the path is too long", zoo);
         } else if (dr_file_is_folder(folder)) { /* a README may stand beside them */
-            code = seed_one(store, folder, err);
+            code = seed_one(store, folder, measure, err);
             if (code != DR_OK) {
                 dr_error_prefix(err, "shipped checkpoint %.100s", folder);
             }

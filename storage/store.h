@@ -43,8 +43,10 @@ typedef struct {
     uint64_t version; /* from 1; never given twice, not even after deletion */
     char digest[DR_DIGEST_HEX];
     char family[DR_FAMILY_NAME_MAX + 1];
-    uint64_t bytes;      /* all files together */
-    uint64_t created_ms; /* Unix time of the registration */
+    uint64_t bytes;       /* all files together */
+    uint64_t parameters;  /* numbers in the weights */
+    uint64_t state_width; /* floats of a row of latent state; 0 = nobody said */
+    uint64_t created_ms;  /* Unix time of the registration */
 } dr_store_version;
 
 typedef struct {
@@ -146,6 +148,7 @@ typedef struct {
     const char *model;          /* NULL or "": the manifest's name */
     const char *const *aliases; /* to point at it; borrowed for the call */
     size_t alias_count;
+    uint64_t state_width; /* floats of a row of latent state, as the family has it; 0 = unknown */
 } dr_store_ingest_options;
 /* Renames it into place and catalogues it, after a successful verify. The same checkpoint under
  * the same model again gives the version that it has, with *created = 0 (may be NULL).
@@ -156,9 +159,14 @@ DR_CHECKED dr_code dr_store_ingest_commit(dr_store_version *out, int *created,
 /* Removes what was not committed. NULL is fine. */
 void dr_store_ingest_destroy(dr_store_ingest *ingest);
 
+/* What only the family knows of a checkpoint, or why it refuses it. */
+typedef dr_code dr_store_measure(uint64_t *state_width, const dr_checkpoint *checkpoint,
+                                 dr_error *err);
 /* Registers each checkpoint folder in `zoo` (a folder of them) that this data folder has not seen
- * yet. It brings back nothing that was deleted, and moves no alias that was set by hand. */
-DR_CHECKED dr_code dr_store_seed(dr_store *store, const char *zoo, dr_error *err);
+ * yet. It brings back nothing that was deleted, and moves no alias that was set by hand. `measure`
+ * is asked before each registration; NULL = nobody. */
+DR_CHECKED dr_code dr_store_seed(dr_store *store, const char *zoo, dr_store_measure *measure,
+                                 dr_error *err);
 
 /* ---- fsck ---- */
 

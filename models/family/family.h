@@ -77,6 +77,10 @@ const dr_family *dr_family_find(const char *name);
 /* "rssm, ..." for messages. */
 const char *dr_family_names(void);
 
+/* Floats of a row of latent state, from the manifest alone.
+ *   UNIMPLEMENTED  a family this build does not know (the message lists those it does) */
+DR_CHECKED dr_code dr_family_state_width(int *out, const dr_manifest *manifest, dr_error *err);
+
 /* Adds every weight that the family's graphs read, as zeros that the set owns: for a model
  * that is yet to be learned. */
 DR_CHECKED dr_code dr_family_add_params(dr_params *params, const dr_family *family,

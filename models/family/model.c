@@ -130,6 +130,38 @@ static dr_code build_graphs(dr_model *model, dr_error *err)
     return DR_OK;
 }
 
+static dr_code find_family(const dr_family **out, const dr_manifest *manifest, dr_error *err)
+{
+    *out = dr_family_find(manifest->family);
+    if (*out)
+        return DR_OK;
+    return dr_fail_field(err, DR_UNIMPLEMENTED, "family",
+                         "manifest.json: family is \"%s\", this build knows %s", manifest->family,
+                         dr_family_names());
+}
+
+static int sum_widths(const dr_model_shape *shape)
+{
+    int width = 0;
+    for (int i = 0; i < shape->part_count; i++)
+        width += (int)dr_shape_width(shape->parts[i].shape);
+    return width;
+}
+
+dr_code dr_family_state_width(int *out, const dr_manifest *manifest, dr_error *err)
+{
+    const dr_family *family;
+    void *config = NULL;
+    dr_model_shape shape = {0};
+    dr_code code = find_family(&family, manifest, err);
+    if (code == DR_OK)
+        code = family->configure(&config, &shape, manifest, err);
+    if (code == DR_OK)
+        *out = sum_widths(&shape);
+    dr_mem_free(config);
+    return code;
+}
+
 /* Everything but checkpoint and probe; `params` passes to the model, also where it fails. */
 static dr_code create(dr_model **out, const dr_manifest *manifest, dr_params *params, dr_error *err)
 {
@@ -141,18 +173,13 @@ static dr_code create(dr_model **out, const dr_manifest *manifest, dr_params *pa
     atomic_init(&model->references, 1);
     model->manifest = manifest;
     model->params = params;
-    model->family = dr_family_find(manifest->family);
-    dr_code code = DR_OK;
-    if (!model->family)
-        code = dr_fail_field(err, DR_UNIMPLEMENTED, "family",
-                             "manifest.json: family is \"%s\", this build knows %s",
-                             manifest->family, dr_family_names());
+    dr_code code = find_family(&model->family, manifest, err);
     if (code == DR_OK)
         code = model->family->configure(&model->config, &model->shape, manifest, err);
-    for (int i = 0; code == DR_OK && i < model->shape.part_count; i++)
-        model->state_width += (int)dr_shape_width(model->shape.parts[i].shape);
-    if (code == DR_OK)
+    if (code == DR_OK) {
+        model->state_width = sum_widths(&model->shape);
         code = build_graphs(model, err);
+    }
     if (code == DR_OK)
         code = check_weights(model, err);
     if (code != DR_OK) {

@@ -113,6 +113,21 @@ def test_a_model_is_described_in_full(client, zoo):
     assert one.planning.method == "cem" and one.action_space.box.shape == [2]
 
 
+def test_sizes_are_known_without_loading(client, tmp_path, zoo, start_daemon):
+    def sizes(of):
+        listed = of.registry.ListModels(registry.ListModelsRequest()).models[0].checkpoints[0]
+        return listed.loaded, listed.parameters, listed.row_bytes
+
+    uploaded = client.registry.RegisterCheckpoint(parts(zoo / "one")).checkpoint
+    before = sizes(client)
+    assert before == (False, uploaded.parameters, uploaded.row_bytes)
+    client.registry.LoadModel(registry.LoadModelRequest(model="tiny"))
+    assert sizes(client) == (True, *before[1:]) and min(before[1:]) > 0
+    shipped = make_zoo(tmp_path / "shipped", one=1)
+    with start_daemon("--zoo", shipped).channel() as channel:
+        assert sizes(Client(channel)) == before
+
+
 def test_aliases_move_and_new_sessions_see_it(client, zoo):
     for name in ("one", "two"):
         client.registry.RegisterCheckpoint(parts(zoo / name))

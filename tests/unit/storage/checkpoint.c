@@ -268,7 +268,7 @@ Test(storage_checkpoint, a_digest_that_fits_two_checkpoints_is_refused)
     cr_assert(eq(int,
                  dr__sql_run(store, NULL,
                              "INSERT INTO checkpoints SELECT substr(digest, 1, 63) || 'x', "
-                             "family, bytes, 0 FROM checkpoints",
+                             "family, bytes, 0, 0, 0 FROM checkpoints",
                              ""),
                  DR_OK));
     cr_assert(eq(int,
@@ -401,6 +401,30 @@ Test(storage_checkpoint, what_is_held_or_named_by_hand_is_not_deleted)
 
 /* ---- the zoo ---- */
 
+static dr_code measure_17(uint64_t *state_width, const dr_checkpoint *checkpoint, dr_error *why)
+{
+    if (strcmp(dr_checkpoint_manifest(checkpoint)->name, "alien") == 0) {
+        return dr_fail(why, DR_UNIMPLEMENTED, "no such family");
+    }
+    *state_width = 17;
+    return DR_OK;
+}
+
+Test(storage_checkpoint, seeding_asks_the_family_first)
+{
+    const char *zoo = temp_dir_path(source, "zoo");
+    cr_assert(eq(int, dr_file_make_folder(zoo, NULL), DR_OK));
+    cr_assert(eq(int, tiny_checkpoint_write(NULL, temp_dir_path(zoo, "m"), "m", 1, NULL), DR_OK));
+    cr_assert(eq(int, dr_store_seed(store, zoo, measure_17, &err), DR_OK), "%s", err.message);
+    cr_assert(eq(int, dr_store_resolve(&version, store, "m", &err), DR_OK));
+    cr_expect(eq(u64, version.state_width, 17));
+    cr_assert(
+        eq(int, tiny_checkpoint_write(NULL, temp_dir_path(zoo, "x"), "alien", 1, NULL), DR_OK));
+    cr_expect(eq(int, dr_store_seed(store, zoo, measure_17, &err), DR_UNIMPLEMENTED));
+    cr_expect(strstr(err.message, "zoo/x: no such family") != NULL, "%s", err.message);
+    expect_unresolved("alien", DR_NOT_FOUND, "unknown");
+}
+
 Test(storage_checkpoint, seeding_registers_once_and_brings_nothing_back)
 {
     const char *zoo = temp_dir_path(source, "zoo");
@@ -408,23 +432,23 @@ Test(storage_checkpoint, seeding_registers_once_and_brings_nothing_back)
     temp_dir_write(temp_dir_path(zoo, "README.md"), "x", 1);
     cr_assert(eq(int, tiny_checkpoint_write(NULL, temp_dir_path(zoo, "m"), "m", 1, NULL), DR_OK));
     cr_assert(eq(int, tiny_checkpoint_write(NULL, temp_dir_path(zoo, "n"), "n", 1, NULL), DR_OK));
-    cr_assert(eq(int, dr_store_seed(store, zoo, &err), DR_OK), "%s", err.message);
+    cr_assert(eq(int, dr_store_seed(store, zoo, NULL, &err), DR_OK), "%s", err.message);
     cr_expect(eq(u64, resolve("m"), 1));
     add("m", 5);
     cr_assert(eq(int, dr_store_set_alias(store, "m", "latest", 1, &err), DR_OK));
     cr_assert(eq(int, dr_store_delete_version(store, "n", 1, &err), DR_OK));
-    cr_assert(eq(int, dr_store_seed(store, zoo, &err), DR_OK));
+    cr_assert(eq(int, dr_store_seed(store, zoo, NULL, &err), DR_OK));
     expect_unresolved("n", DR_NOT_FOUND, "unknown");
     cr_expect(eq(u64, resolve("m"), 1));
 
     /* A newer shipped checkpoint of the same name is a new version; latest was moved by hand. */
     temp_dir_remove(temp_dir_path(zoo, "m"));
     cr_assert(eq(int, tiny_checkpoint_write(NULL, temp_dir_path(zoo, "m"), "m", 9, NULL), DR_OK));
-    cr_assert(eq(int, dr_store_seed(store, zoo, &err), DR_OK));
+    cr_assert(eq(int, dr_store_seed(store, zoo, NULL, &err), DR_OK));
     cr_expect(eq(u64, resolve("m"), 1));
     cr_expect(eq(u64, resolve("m@3"), 3));
 
     temp_dir_write(temp_dir_path(zoo, "m/evil.pkl"), "x", 1);
-    cr_expect(eq(int, dr_store_seed(store, zoo, &err), DR_INVALID_ARGUMENT));
+    cr_expect(eq(int, dr_store_seed(store, zoo, NULL, &err), DR_INVALID_ARGUMENT));
     cr_expect(strstr(err.message, "zoo/m: evil.pkl is no part") != NULL, "%s", err.message);
 }

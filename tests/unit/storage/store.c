@@ -86,18 +86,55 @@ Test(store, a_folder_of_a_newer_version_is_refused_and_not_changed)
     cr_assert(eq(int, dr__sql_run(store, NULL, "PRAGMA user_version = 7", ""), DR_OK));
     dr_store_close(store);
     expect_open_fails(folder, DR_FAILED_PRECONDITION,
-                      "is of version 7, this dreamd knows versions up to 1");
+                      "is of version 7, this dreamd knows versions up to 2");
     dr_fsck_report report;
     cr_expect(eq(int, dr_store_fsck(&report, folder, 1, NULL), DR_FAILED_PRECONDITION));
 
     sqlite3 *db;
     cr_assert(eq(int, sqlite3_open(temp_dir_path(folder, "catalogue.sqlite"), &db), SQLITE_OK));
-    cr_assert(eq(int, sqlite3_exec(db, "PRAGMA user_version = 1", NULL, NULL, NULL), SQLITE_OK));
+    cr_assert(eq(int, sqlite3_exec(db, "PRAGMA user_version = 2", NULL, NULL, NULL), SQLITE_OK));
     sqlite3_close(db);
     cr_assert(eq(int, dr_store_open(&store, folder, NULL), DR_OK));
     cr_assert(eq(int, dr__sql_int(&value, &found, store, NULL, "SELECT count(*) FROM versions", ""),
                  DR_OK));
     cr_expect(eq(i64, value, 1));
+    dr_store_close(store);
+    temp_dir_remove(source);
+}
+
+Test(store, a_folder_of_the_first_version_is_brought_up_to_date)
+{
+    dr_store *store;
+    dr_store_version version;
+    dr_store_ingest_options options = {.state_width = 12};
+    char source[256];
+    temp_dir_make(source);
+    cr_assert(eq(int, dr_store_open(&store, folder, NULL), DR_OK));
+    cr_assert(
+        eq(int, temp_store_register(&version, NULL, store, source, "m", 1, NULL, NULL), DR_OK));
+    cr_expect(version.parameters > 0);
+    cr_expect(eq(u64, version.state_width, 0));
+    dr_store_close(store);
+
+    sqlite3 *db;
+    cr_assert(eq(int, sqlite3_open(temp_dir_path(folder, "catalogue.sqlite"), &db), SQLITE_OK));
+    cr_assert(eq(int,
+                 sqlite3_exec(db,
+                              "ALTER TABLE checkpoints DROP COLUMN parameters;"
+                              "ALTER TABLE checkpoints DROP COLUMN state_width;"
+                              "PRAGMA user_version = 1",
+                              NULL, NULL, NULL),
+                 SQLITE_OK));
+    sqlite3_close(db);
+    cr_assert(eq(int, dr_store_open(&store, folder, NULL), DR_OK));
+    cr_assert(eq(int, dr_store_resolve(&version, store, "m", NULL), DR_OK));
+    cr_expect(eq(u64, version.parameters, 0));
+    /* the same registered again says what it is */
+    cr_assert(
+        eq(int, temp_store_register(&version, NULL, store, source, "m", 1, &options, NULL), DR_OK));
+    cr_expect(eq(u64, version.version, 1));
+    cr_expect(version.parameters > 0);
+    cr_expect(eq(u64, version.state_width, 12));
     dr_store_close(store);
     temp_dir_remove(source);
 }
