@@ -14,6 +14,7 @@
 #include "tests/support/approx.h"
 #include "tests/support/fixture_model.h"
 #include "tests/support/temp_dir.h"
+#include "tests/unit/models/family/references.h"
 #include "tests/unit/models/family/parity.h"
 
 #define TOLERANCE 1e-4
@@ -265,6 +266,8 @@ Test(parity, every_golden_tensor_agrees_with_the_public_implementation, .timeout
     char fixture[256];
     parity_count count = {.tensors = compare_goldens()};
     cr_assert(gt(int, count.tensors, 0));
+    for (int i = 0; i < REFERENCES; i++)
+        count.tensors += reference_compare(&references[i]);
     if (fixture_model_find(fixture, "dreamerv3_torch_pendulum"))
         count.tensors += compare_fixture(fixture);
     else
