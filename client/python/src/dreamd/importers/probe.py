@@ -43,9 +43,7 @@ class Observation:
         return random.normal(size=(*leading, self.width)).astype(np.float32)
 
     def outside(self, values):
-        """What the model sees or gives, in the space's own layout: flat, a choice as its number."""
-        if self.classes:
-            return values.argmax(-1)[..., None]
+        """What the model sees or gives, flat in the space's own layout; a choice stays a one-hot."""
         if self.size:
             values = np.moveaxis(values, -1, -3) if self.channels_first else values
             return values.reshape(*values.shape[:-3], -1)
@@ -83,9 +81,10 @@ class _Walk:
         found = {}
         for name, value in outputs.items():
             entry = self.observations.get(name.removeprefix("observation."))
-            if name.startswith("observation.") and entry:
-                value = entry.outside(value * 255.0 if entry.size else value)
-            found[name] = value
+            if not name.startswith("observation.") or not entry:
+                found[name] = value
+            elif not entry.classes:  # a choice is told by its logits
+                found[name] = entry.outside(value * 255.0 if entry.size else value)
         return found
 
     def walk(self):
