@@ -209,6 +209,9 @@ def find_observations(p, config, spaces):
                                 f"{entry.text()}; expected the same, and a choice to be one")
     if missing := [key for key in found if key not in spaces]:
         raise ImportFailure(f"{config.path}: spaces lack {missing[0]}; expected all of {', '.join(found)}")
+    for key, (shape, _) in spaces.items():
+        if found[key].width:
+            found[key].shape = shape
     return {key: found[key] for key in spaces}
 
 

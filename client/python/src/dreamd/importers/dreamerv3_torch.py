@@ -142,7 +142,7 @@ def read_spaces(config):
             isinstance(shape, list) and all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in shape)
             for shape in spaces.values()):
         config.fail("spaces", "{key: [sizes]}")
-    return {str(key): shape or [1] for key, shape in spaces.items()}
+    return {str(key): shape for key, shape in spaces.items()}
 
 
 def find_vectors(p, config, spaces):
@@ -264,7 +264,7 @@ def convert(path, config_path, out, name, say, verbose=False):
     sizes, action = dreamer3_2023.Layout(p, names, shape).place("dreamer3_torch")
     check_sizes(config, sizes, action)
     observations = {key: Observation(size=size) for key, size in shape.images.items()}
-    observations |= {key: Observation(width=width) for key, width in shape.vectors.items()}
+    observations |= {key: Observation(width=width, shape=(spaces or {}).get(key)) for key, width in shape.vectors.items()}
     rssm_checkpoint.finish(rssm_checkpoint.Found(
         code=CODE, what="A DreamerV3 world model (2023, PyTorch)", config=sizes, observations=observations,
         action=action, discrete=shape.discrete_action, placer=p, model=Model(tensors, names, shape), left=left,

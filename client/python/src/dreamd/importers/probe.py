@@ -16,6 +16,7 @@ class Observation:
     """One entry of the observation space: a vector of `width`, an image of `size` (height, width, channels), or one of `classes`."""
 
     width: int = 0
+    shape: list | None = None  # of a vector, where it is another than [width]
     size: tuple = ()
     classes: int = 0
     channels_first: bool = False
@@ -24,7 +25,8 @@ class Observation:
         if self.classes:
             return {"type": "Discrete", "n": self.classes}
         if not self.size:
-            return {"type": "Box", "shape": [self.width], "dtype": "float32", "low": None, "high": None}
+            shape = [self.width] if self.shape is None else self.shape
+            return {"type": "Box", "shape": shape, "dtype": "float32", "low": None, "high": None}
         height, width, channels = self.size
         shape = [channels, height, width] if self.channels_first else [height, width, channels]
         return {"type": "Box", "shape": shape, "dtype": "uint8", "low": 0, "high": 255}
