@@ -186,7 +186,7 @@ class Loop:
 
 @pytest.mark.parametrize("case", FIXTURE_CASES)
 def test_a_published_checkpoint_agrees_with_its_code(served, client, tmp_path, case):
-    source, folder, file, config, keys, discrete = FIXTURE_CASES[case].checkpoints[0]
+    source, folder, file, config, keys, discrete = FIXTURE_CASES[case]
     folder = FIXTURES / folder
     if not folder.exists():
         pytest.skip(f"SKIPPED: no such folder: {folder} (DREAMD_FIXTURES names the folder)")
