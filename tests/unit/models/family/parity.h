@@ -7,6 +7,7 @@ typedef struct {
     int skipped; /* not at hand */
 } parity_count;
 
+void parity_rssm(parity_count *count);
 void parity_tdmpc2(parity_count *count);
 void parity_world_models(parity_count *count);
 
