@@ -11,7 +11,7 @@
 #include "models/tensor/gemm.h"
 #include "models/tensor/kernels.h"
 
-static const bench_entry *const lists[] = {bench_kernels, bench_step, bench_rpc};
+static const bench_entry *const lists[] = {bench_kernels, bench_step, bench_decode, bench_rpc};
 
 static double now_us(void)
 {

@@ -35,7 +35,8 @@ typedef struct {
     dr_code (*measure)(bench_report *report, int size, const bench_options *options, dr_error *err);
 } bench_entry;
 
-extern const bench_entry bench_kernels[], bench_step[], bench_rpc[]; /* each ends in a NULL name */
+/* Each ends in a NULL name. */
+extern const bench_entry bench_kernels[], bench_step[], bench_decode[], bench_rpc[];
 
 /* Repeats `work(ud)` for the given time (at least 20 times after a warm-up) and fills the
  * report's times, repetitions and allocations. A failing repetition ends it. */
