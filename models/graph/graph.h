@@ -131,8 +131,9 @@ dr_padding dr_padding_same(int height, int width, int kernel, int stride);
 dr_padding dr_padding_same_transpose(int kernel, int stride);
 
 /* y[i, j, o] = b[o] + sum over u, v, c of x[i stride + u - top, j stride + v - left, c]
- *                                        W[o, u, v, c];  height (H + top + bottom - kh) / stride + 1,
- * rounded down, and so the width. Zeros stand around x. */
+ *                                        W[o, u, v, c]
+ * Height (H + top + bottom - kh) / stride + 1, rounded down, and so the width. Zeros stand around
+ * x. */
 dr_node dr_conv2d(dr_graph *g, dr_node x, dr_node weight, dr_node bias, int stride,
                   dr_padding padding);
 /* y[i stride + u - top, j stride + v - left, o] += x[i, j, c] W[o, u, v, c], and b[o] everywhere;

@@ -1,6 +1,7 @@
-/* op_bins.c: numbers as distributions over bins: the mean of one, and the loss of a two-hot target
- * (Hafner et al. 2023). The bins are evenly spaced over low .. high (attr.f[0], attr.f[1]); those of
- * the operations with symexp in their names are symexp of such bins, an odd number with high = -low.
+/* op_bins.c: numbers as distributions over bins: the mean of one, and the loss of a two-hot
+ * target (Hafner et al. 2023). The bins are evenly spaced over low .. high (attr.f[0],
+ * attr.f[1]); those of the operations with symexp in their names are symexp of such bins, an odd
+ * number with high = -low.
  *
  * A target between two bins is shared between them, so that its mean is the target again; one
  * beyond the range counts as the nearest end. */

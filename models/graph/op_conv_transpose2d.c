@@ -1,7 +1,7 @@
 /* op_conv_transpose2d.c: transposed convolution of pictures [height, width, channels].
  *
- * A tile of pixels at a time times the packed weight gives a patch of the output each, kernel height
- * * kernel width * out channels; they are added up in the order of the pixels, onto the bias.
+ * A tile of pixels at a time times the packed weight gives a patch of the output for each pixel;
+ * they are added up in the order of the pixels, onto the bias.
  * inputs: x [H, W, in], weight [out, kh, kw, in] (a param), optionally bias [out]
  * tile: the patches */
 #include <string.h>

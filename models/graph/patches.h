@@ -40,8 +40,8 @@ static inline int64_t dr__patch_grid(const dr_patches *p)
 /* Places in one tile. */
 int64_t dr__patch_tile(const dr_patches *p);
 
-/* patches [count, kernel height * kernel width * channels] of places first .. first + count, counted
- * through all rows; pictures [rows, height, width, channels], zeros around each. */
+/* patches [count, kernel height * kernel width * channels] of places first .. first + count,
+ * counted through all rows; pictures [rows, height, width, channels], zeros around each. */
 void dr__patches_gather(float *patches, const float *pictures, const dr_patches *p, int64_t first,
                         int64_t count);
 /* pictures += patches; what lies around a picture is dropped. */
