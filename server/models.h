@@ -64,7 +64,7 @@ void dr_served_put_initial(const dr_served *served, float *states, const dr_nois
                            uint32_t rows);
 /* Gives rows of latent state a temperature; 0 leaves them theirs. */
 void dr_served_put_temperature(const dr_served *served, float *states, uint32_t rows,
-                               float temperature);
+                               double temperature);
 /* "observation", or "observation.<key>": the name of a leaf's tensor. */
 void dr_leaf_name(char *out, size_t bytes, const char *prefix, const dr_space_leaf *leaf);
 

@@ -85,7 +85,7 @@ static uint64_t choose_seed(void)
     return getrandom(&seed, sizeof seed, 0) == (ssize_t)sizeof seed ? seed : dr_loop_now_ns();
 }
 
-static dr_code read_temperature(float *out, const Dreamd__V1__OpenSessionRequest *r, dr_error *err)
+static dr_code read_temperature(double *out, const Dreamd__V1__OpenSessionRequest *r, dr_error *err)
 {
     *out = 0;
     if (!r->optional_temperature_case) {
@@ -96,7 +96,7 @@ static dr_code read_temperature(float *out, const Dreamd__V1__OpenSessionRequest
                              "temperature is %g, expected %g to %g", r->temperature,
                              DR_TEMPERATURE_MIN, DR_TEMPERATURE_MAX);
     }
-    *out = (float)r->temperature;
+    *out = r->temperature;
     return DR_OK;
 }
 

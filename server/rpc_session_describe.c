@@ -43,7 +43,7 @@ dr_code dr_rpc_describe_short(Dreamd__V1__Session *out, const dr_session *sessio
     if (session->model->temperature >= 0) {
         out->optional_temperature_case = DREAMD__V1__SESSION__OPTIONAL_TEMPERATURE_TEMPERATURE;
         out->temperature = o->temperature > 0
-                               ? (double)o->temperature
+                               ? o->temperature
                                : (double)session->model->initial[session->model->temperature];
     }
     if (o->task || dr_model_task_count(session->model->model) > 0) {

@@ -122,11 +122,11 @@ void dr_served_put_initial(const dr_served *served, float *states, const dr_nois
 }
 
 void dr_served_put_temperature(const dr_served *served, float *states, uint32_t rows,
-                               float temperature)
+                               double temperature)
 {
     DR_ASSERT(temperature == 0 || served->temperature >= 0);
     for (uint32_t i = 0; temperature > 0 && i < rows; i++) {
-        states[i * (size_t)served->state_width + (size_t)served->temperature] = temperature;
+        states[i * (size_t)served->state_width + (size_t)served->temperature] = (float)temperature;
     }
 }
 

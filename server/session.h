@@ -59,10 +59,10 @@ typedef struct {
     const char *model; /* "name@version" as it was resolved; at most DR_MODEL_REFERENCE_MAX bytes */
     uint32_t rows;
     uint64_t seed;
-    bool mode;         /* sampling sites take the mode */
-    float temperature; /* of every row from its start on; 0 = the model's own */
-    const char *task; /* of every row from its start on; the model's text; NULL = the state's own */
-    uint32_t horizon; /* steps until a row is truncated; 0 = never */
+    bool mode;          /* sampling sites take the mode */
+    double temperature; /* of every row from its start on; 0 = the model's own */
+    const char *task;   /* of every row from its start on; the model's text; NULL = the state's own */
+    uint32_t horizon;   /* steps until a row is truncated; 0 = never */
     dr_ending ending;
     uint64_t ttl_ms;
     const char *label, *request_id; /* "" for none; checked for length */

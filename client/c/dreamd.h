@@ -114,6 +114,8 @@ typedef struct {
     bool has_seed;     /* false: the daemon chooses */
     uint64_t seed;
     dreamd_latent_mode latent_mode;
+    bool has_temperature;   /* false: the model's own */
+    double temperature;     /* of draws, where the model's family defines one */
     uint32_t horizon;       /* steps after which a row is truncated; 0 = never */
     uint64_t ttl_ms;        /* life without requests; 0 = the daemon's default */
     const char *label;      /* shown in lists, or NULL */

@@ -75,6 +75,11 @@ int dreamd_session_open(dreamd_session **out, dreamd_client *client,
         request.optional_seed_case = DREAMD__V1__OPEN_SESSION_REQUEST__OPTIONAL_SEED_SEED;
         request.seed = options->seed;
     }
+    if (options->has_temperature) {
+        request.optional_temperature_case =
+            DREAMD__V1__OPEN_SESSION_REQUEST__OPTIONAL_TEMPERATURE_TEMPERATURE;
+        request.temperature = options->temperature;
+    }
     int code = dreamd__call(&reply, client, PATH("OpenSession"), &request.base,
                             &dreamd__v1__open_session_response__descriptor, err);
     if (code == DREAMD_OK) {

@@ -25,6 +25,8 @@ static const char *const help =
     "candidates=128\"\n"
     "dreamctl agent --model cartpole --env cartpole --act plan --episodes 20\n"
     "dreamctl agent --env pendulum --act random       what no model at all is worth\n"
+    "dreamctl agent --model carracing --act actor --dream --steps 1000 --rows 64 --temperature 1\n"
+    "                                                 the actor in the world that it imagines\n"
     "\nPrints mean_return over the episodes and how long plans took. Ctrl-C closes the session.\n";
 
 typedef enum { ACT_PLAN, ACT_ACTOR, ACT_RANDOM } act_kind;
@@ -40,7 +42,8 @@ typedef struct {
     const char *model, *env_name, *act_name, *settings;
     uint32_t episodes;
     uint64_t seed;
-    bool mode;
+    bool mode, is_dream, has_rows, has_steps;
+    ctl_dream_options dream;
 
     act_kind act;
     dr_env env;
@@ -321,13 +324,41 @@ static int choose_act(state *s)
     return ctl_usage("agent", "--act is \"%s\", expected plan, actor or random", s->act_name);
 }
 
+/* What belongs to a dream alone, and what does not belong to one. */
+static int check_dream(const state *s)
+{
+    if (!s->is_dream) {
+        const char *alone = s->has_rows                ? "rows"
+                            : s->has_steps             ? "steps"
+                            : s->dream.has_temperature ? "temperature"
+                                                       : NULL;
+        return alone ? ctl_usage("agent", "--%s belongs to --dream", alone) : CTL_DONE;
+    }
+    if (s->act != ACT_ACTOR || s->env_name || s->settings) {
+        return ctl_usage("agent", "--dream takes --act actor, no --env and no --set");
+    }
+    if (!s->model) {
+        return ctl_usage("agent", "expected --model NAME; see dreamctl models list");
+    }
+    if (s->dream.rows == 0 || s->dream.steps == 0) {
+        return ctl_usage("agent", "--rows and --steps are at least 1");
+    }
+    return CTL_DONE;
+}
+
 static int check_arguments(state *s)
 {
+    if (!s->act_name) {
+        s->act_name = s->is_dream ? "actor" : "plan";
+    }
     if (s->arguments.word_count > 0) {
         return ctl_usage("agent", "\"%s\" is one word too many", s->arguments.words[0]);
     }
-    if (choose_act(s) != CTL_DONE) {
+    if (choose_act(s) != CTL_DONE || check_dream(s) != CTL_DONE) {
         return CTL_USAGE;
+    }
+    if (s->is_dream) {
+        return CTL_DONE;
     }
     const dr_env_kind *kind = s->env_name ? dr_env_find(s->env_name) : NULL;
     if (!kind) {
@@ -351,7 +382,7 @@ static int check_arguments(state *s)
 
 int ctl_cmd_agent(int argc, char **argv)
 {
-    state s = {.act_name = "plan", .episodes = 1};
+    state s = {.episodes = 1, .dream = {.rows = 64, .steps = 1000}};
     const ctl_option options[] = {
         {"model", CTL_TEXT, &s.model, NULL, "NAME", "name[@version|@alias] of the hosted model"},
         {"env", CTL_TEXT, &s.env_name, NULL, "NAME", "the real environment: pendulum, cartpole"},
@@ -360,6 +391,11 @@ int ctl_cmd_agent(int argc, char **argv)
         {"seed", CTL_U64, &s.seed, NULL, "N", "of the session; episode e starts with N + e (0)"},
         {"set", CTL_TEXT, &s.settings, NULL, "N=V ...", "planner settings by name"},
         {"mode", CTL_FLAG, &s.mode, NULL, NULL, "latents at their mode, no randomness"},
+        {"dream", CTL_FLAG, &s.is_dream, NULL, NULL, "no environment: the imagined world"},
+        {"steps", CTL_U32, &s.dream.steps, &s.has_steps, "N", "of the dream (1,000)"},
+        {"rows", CTL_U32, &s.dream.rows, &s.has_rows, "N", "of the dream (64)"},
+        {"temperature", CTL_NUMBER, &s.dream.temperature, &s.dream.has_temperature, "T",
+         "of the dream, where the family defines one"},
         {0},
     };
     if (!ctl_parse(&s.arguments, argc, argv, options, "agent")) {
@@ -370,5 +406,11 @@ int ctl_cmd_agent(int argc, char **argv)
         return CTL_DONE;
     }
     int wrong = check_arguments(&s);
-    return wrong ? wrong : run(&s);
+    if (wrong || !s.is_dream) {
+        return wrong ? wrong : run(&s);
+    }
+    s.dream.model = s.model;
+    s.dream.seed = s.seed;
+    s.dream.mode = s.mode;
+    return ctl_agent_dream(&s.arguments.common, &s.dream);
 }

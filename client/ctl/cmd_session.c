@@ -178,6 +178,8 @@ int ctl_cmd_session(int argc, char **argv)
         {"rows", CTL_TEXT, &s.rows, NULL, "N|I,J", "open: how many; reset: which"},
         {"seed", CTL_U64, &s.open.seed, &s.has_seed, "N", "key of the noise"},
         {"mode", CTL_FLAG, &s.mode, NULL, NULL, "open: latents at their mode, no randomness"},
+        {"temperature", CTL_NUMBER, &s.open.temperature, &s.open.has_temperature, "T",
+         "open: of draws, where the family defines one"},
         {"horizon", CTL_U32, &s.open.horizon, NULL, "N", "open: rows are truncated after N steps"},
         {"ttl", CTL_SECONDS, &s.ttl_s, NULL, "SECONDS", "open: life without requests"},
         {"label", CTL_TEXT, &s.label, NULL, "TEXT", "open: shown in lists"},

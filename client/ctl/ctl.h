@@ -17,7 +17,7 @@ enum { CTL_DONE = 0, CTL_FAILED = 1, CTL_USAGE = 2 };
 
 /* ---- options.c ---- */
 
-typedef enum { CTL_FLAG, CTL_TEXT, CTL_U32, CTL_U64, CTL_SECONDS } ctl_kind;
+typedef enum { CTL_FLAG, CTL_TEXT, CTL_U32, CTL_U64, CTL_SECONDS, CTL_NUMBER } ctl_kind;
 
 typedef struct {
     const char *name; /* without -- */
@@ -81,6 +81,16 @@ void ctl_progress(const char *what, uint64_t done, uint64_t total);
 void ctl_progress_end(void);
 
 /* ---- commands ---- */
+
+/* dreamctl agent --dream */
+typedef struct {
+    const char *model;
+    uint32_t rows, steps;
+    uint64_t seed;
+    bool mode, has_temperature;
+    double temperature;
+} ctl_dream_options;
+int ctl_agent_dream(const ctl_common *common, const ctl_dream_options *options);
 
 int ctl_cmd_models(int argc, char **argv);
 int ctl_cmd_session(int argc, char **argv);

@@ -1,6 +1,7 @@
 /* options.c: the command line, by tables. */
 #include <errno.h>
 #include <math.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,6 +73,13 @@ static bool set(const ctl_option *option, const char *value, const char *command
         if (end == value || *end || !(*(double *)option->target > 0) ||
             *(double *)option->target > 1e6) {
             ctl_usage(command, "--%s is \"%s\", expected seconds above 0", option->name, value);
+            return false;
+        }
+        return true;
+    case CTL_NUMBER:
+        *(double *)option->target = strtod(value, &end);
+        if (end == value || *end || !isfinite(*(double *)option->target)) {
+            ctl_usage(command, "--%s is \"%s\", expected a number", option->name, value);
             return false;
         }
         return true;
