@@ -105,7 +105,7 @@ struct dr_session {
 /* Every row in the family's initial state at step 0. Keeps a reference to the model. */
 DR_CHECKED dr_code dr_session_create(dr_session **out, dr_served *model,
                                      const dr_session_options *options, dr_error *err);
-/* Gives rows of latent state, at their start, what the session was opened with: temperature, task. */
+/* Gives rows at their start what the session was opened with: temperature, task. */
 void dr_session_put_choices(const dr_session *session, float *states, uint32_t rows);
 /* Memory of one row; its state is doubled by the scratch. */
 uint64_t dr_session_row_bytes(uint64_t state_width);

@@ -1,6 +1,7 @@
 /* Goal: what the tdmpc2 family promises beyond its numbers: which configs it takes, tasks, memory,
  * samples in distribution, the same bits in any company.
- * Method: the small checkpoints of tests/golden/tdmpc2, and their manifests with one field changed. */
+ * Method: the small checkpoints of tests/golden/tdmpc2, and their manifests with one field
+ * changed. */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <stdio.h>
