@@ -29,7 +29,7 @@ PKG_CFLAGS := $(shell pkg-config --cflags $(PKG) 2>/dev/null)
 LIBS = -Wl,--as-needed $(PKG_LIBS) -lm -pthread $(SANITIZE_$(SANITIZER))
 PKG_LIBS := $(shell pkg-config --libs $(PKG) 2>/dev/null)
 
-COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+COMMIT := $(shell git describe --always --dirty --exclude='*' --abbrev=12 2>/dev/null || echo unknown)
 
 # ---- sources: a library a layer, found by folder ----
 
@@ -121,7 +121,15 @@ $(BUILD)/server/rpc_descriptors.o: $(PROTO_STAMP)
 $(BUILD)/server/rpc_descriptors.o: BASE_FLAGS += -Wa,-I$(BUILD)/gen
 $(PROTO): $(PROTO_OBJ)
 $(CLIENT): $(CLIENT_PROTO)
-$(BUILD)/server/version.o: BASE_FLAGS += -DDR_COMMIT='"$(COMMIT)"'
+# Made of what the build is: another commit or other flags make it again.
+BUILT_FROM := $(COMMIT) $(CC) $(CFLAGS) $(SANITIZER)
+$(BUILD)/gen/built-from: $(if $(filter-out 0,$(shell echo '$(BUILT_FROM)' | cmp -s - $(BUILD)/gen/built-from; echo $$?)),FORCE)
+	@mkdir -p $(@D)
+	@echo '$(BUILT_FROM)' > $@
+$(BUILD)/server/version.o: $(BUILD)/gen/built-from
+$(BUILD)/server/version.o: BASE_FLAGS += -DDR_COMMIT='"$(COMMIT)"' -DDR_BUILD_FLAGS='"$(strip $(CFLAGS) $(SANITIZE_$(SANITIZER)))"'
+.PHONY: FORCE
+FORCE:
 
 # ---- run ----
 

@@ -19,7 +19,7 @@ static const char usage[] =
     "            it, and so does --repair\n"
     "  unknown   a folder that the catalogue does not know\n"
     "  damage    something acknowledged is missing or changed\n"
-    "Exit code: 0 sound (leftovers alone are), 1 unknown or damage, 2 wrong usage.\n";
+    "Exit code: 0 sound (leftovers alone are), 1 unknown or damage, 2 wrong usage.";
 
 #define FSCK_OPTIONS(X)                                                                    \
     X(text, data, "./var", 0, 0, "folder of the catalogue and checkpoints")                \
@@ -118,7 +118,7 @@ int dr_cmd_fsck(int argc, char *const *argv)
     dr_error err;
     if (dr_options_parse(&values, &options, &wish, table, DR_COUNT(table), argc, argv, &err) !=
         DR_OK) {
-        fprintf(stderr, "dreamd fsck: %s\n", err.message);
+        fprintf(stderr, "dreamd fsck: %s; see dreamd fsck --help\n", err.message);
         return EXIT_USAGE;
     }
     int result = EXIT_SOUND;

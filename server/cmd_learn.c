@@ -23,7 +23,7 @@ static const char usage[] =
     "\n"
     "Makes a checkpoint folder: a world model, its planning defaults, and a card with what was\n"
     "measured. With both --env and --episodes the folder is all that is learned from, and the\n"
-    "environment measures the result. Ctrl-C saves the model as it is.\n";
+    "environment measures the result. Ctrl-C saves the model as it is.";
 
 #define DR_OPTION_ROW(kind, name, value, least, most, help) \
     DR_OPTION(dr_learn_options, kind, name, value, least, most, help),

@@ -224,7 +224,7 @@ int dr_cmd_serve(int argc, char *const *argv)
     dr_error err;
     if (dr_options_parse(&d.values, &d.options, &wish, dr_serve_option_table, dr_serve_option_count,
                          argc, argv, &err) != DR_OK) {
-        fprintf(stderr, "dreamd serve: %s\n", err.message);
+        fprintf(stderr, "dreamd serve: %s; see dreamd serve --help\n", err.message);
         return 2;
     }
     switch (wish) {

@@ -21,7 +21,7 @@
 
 /* kind, field, default, least, most, help */
 #define DR_LEARN_OPTIONS(X)                                                                      \
-    X(text, env, "", 0, 0, "environment to learn in: pendulum")                                  \
+    X(text, env, "", 0, 0, "real environment to learn in, such as pendulum")                     \
     X(text, episodes, "", 0, 0, "folder of recorded episodes to learn from, instead of --env")   \
     X(text, out, "", 0, 0, "the checkpoint folder to make; must not exist")                      \
     X(text, record, "", 0, 0, "new folder that receives each episode learned from")              \

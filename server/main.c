@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "models/base/check.h"
+#include "models/base/text.h"
 #include "server/cmd_fsck.h"
 #include "server/cmd_learn.h"
 #include "server/cmd_serve.h"
@@ -29,6 +30,18 @@ static void print_usage(FILE *file)
           file);
 }
 
+static const char *find_nearest(const char *word)
+{
+    size_t nearest = 0;
+    for (size_t i = 1; i < DR_COUNT(COMMANDS); i++) {
+        if (dr_text_distance(word, COMMANDS[i].word) <
+            dr_text_distance(word, COMMANDS[nearest].word)) {
+            nearest = i;
+        }
+    }
+    return COMMANDS[nearest].word;
+}
+
 int main(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "";
@@ -43,7 +56,10 @@ int main(int argc, char **argv)
     }
     bool asked = strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
     if (!asked && *word) {
-        fprintf(stderr, "dreamd: unknown command \"%s\"\n", word);
+        fprintf(stderr,
+                "dreamd: unknown command \"%.80s\", the nearest is \"%s\"; see dreamd --help\n",
+                word, find_nearest(word));
+        return 2;
     }
     print_usage(asked ? stdout : stderr);
     return asked ? 0 : 2;

@@ -15,6 +15,7 @@
 
 #include "models/base/check.h"
 #include "models/base/mem.h"
+#include "models/base/text.h"
 
 #define DR_OPTION_ROW(kind, name, value, least, most, help) \
     DR_OPTION(dr_serve_options, kind, name, value, least, most, help),
@@ -77,45 +78,24 @@ static size_t find_option(const dr_option_values *v, const char *name, size_t le
     return v->count;
 }
 
-/* Edits (insert, delete, replace) that turn one name into the other. */
-static size_t count_edits(const char *a, size_t a_length, const char *b)
-{
-    size_t row[NAME_MAX_BYTES + 1];
-    size_t b_length = strlen(b);
-    b_length = b_length > NAME_MAX_BYTES ? NAME_MAX_BYTES : b_length;
-    for (size_t j = 0; j <= b_length; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 1; i <= a_length; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b_length; j++) {
-            size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            size_t shorter = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-            row[j] = replaced < shorter ? replaced : shorter;
-        }
-    }
-    return row[b_length];
-}
-
 static dr_code fail_unknown(const dr_option_values *v, const char *where, const char *name,
                             size_t length, dr_error *err)
 {
-    char best[NAME_MAX_BYTES] = "";
+    char best[NAME_MAX_BYTES] = "", given[NAME_MAX_BYTES];
     size_t least = SIZE_MAX;
-    size_t compared = length > NAME_MAX_BYTES ? NAME_MAX_BYTES : length;
+    snprintf(given, sizeof given, "%.*s", (int)(length < sizeof given ? length : sizeof given),
+             name);
     for (size_t i = 0; i < v->count; i++) {
         char flag[NAME_MAX_BYTES];
         make_flag(flag, v->table[i].name);
-        size_t edits = count_edits(name, compared, flag);
+        size_t edits = dr_text_distance(given, flag);
         if (edits < least) {
             least = edits;
             memcpy(best, flag, sizeof best);
         }
     }
-    return dr_fail(err, DR_INVALID_ARGUMENT, "%s: unknown option \"%.*s\", the nearest is \"%s\"",
-                   where, (int)compared, name, best);
+    return dr_fail(err, DR_INVALID_ARGUMENT, "%s: unknown option \"%s\", the nearest is \"%s\"",
+                   where, given, best);
 }
 
 /* ---- where texts come from ---- */
@@ -375,10 +355,15 @@ void dr_options_print_help(FILE *file, const char *usage, const dr_option *table
     fputs("  --config             an INI file with any of these (none)\n"
           "  --print-config       print what holds, and leave\n"
           "  --version            print version, commit, instruction set, libraries, and leave\n"
-          "  --help               print this, and leave\n\n"
-          "Each option is also a variable, --drain-grace as DREAMD_DRAIN_GRACE. A flag comes\n"
-          "before the variable, the variable before the file, the file before the default.\n",
+          "  --help               print this, and leave\n\n",
           file);
+    char flag[NAME_MAX_BYTES], variable[NAME_MAX_BYTES];
+    make_flag(flag, table[0].name);
+    make_variable(variable, table[0].name);
+    fprintf(file,
+            "Each option is also a variable, --%s as %s. A flag comes before the\n"
+            "variable, the variable before the file, the file before the default.\n",
+            flag, variable);
 }
 
 void dr_options_print_config(FILE *file, const dr_option_values *v)

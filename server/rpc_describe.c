@@ -163,6 +163,23 @@ static void list_methods(Dreamd__V1__GetServerInfoResponse *out, dr_arena *arena
     }
 }
 
+static void list_libraries(Dreamd__V1__GetServerInfoResponse *out, dr_arena *arena)
+{
+    const char *name, *version;
+    out->libraries = dr_arena_zalloc(arena, DR_LIBRARIES_MAX, sizeof *out->libraries);
+    for (size_t i = 0; out->libraries && dr_version_library(i, &name, &version); i++) {
+        DR_ASSERT(i < DR_LIBRARIES_MAX);
+        Dreamd__V1__Library *library = dr_arena_alloc(arena, sizeof *library);
+        if (!library) {
+            return;
+        }
+        dreamd__v1__library__init(library);
+        library->name = (char *)name;
+        library->version = (char *)version;
+        out->libraries[out->n_libraries++] = library;
+    }
+}
+
 /* "a, b" becomes two texts. */
 static void split_names(char ***out, size_t *count, const char *names, dr_arena *arena)
 {
@@ -206,7 +223,7 @@ void dr_rpc_server_info(dr_call *call, const void *request)
     fill_limits(&limits, daemon);
     reply.version = (char *)DR_VERSION;
     reply.commit = (char *)dr_version_commit();
-    reply.build = (char *)"gcc " __VERSION__;
+    reply.build = (char *)dr_version_build();
     reply.instruction_set = (char *)dr_version_instruction_set();
     reply.precision = (char *)"float32";
     reply.compute_threads = daemon->options.compute_threads;
@@ -217,6 +234,7 @@ void dr_rpc_server_info(dr_call *call, const void *request)
     reply.models_loaded = dr_models_count(daemon->models);
     reply.state = (char *)daemon->state;
     list_methods(&reply, arena);
+    list_libraries(&reply, arena);
     split_names(&reply.families, &reply.n_families, dr_family_names(), arena);
     list_presets(&reply, arena);
     dr_call_reply(call, &reply.base);

@@ -31,6 +31,8 @@
 extern "C" {
 #endif
 
+#define DREAMD_VERSION "0.1.0"
+
 /* gRPC's status codes. */
 enum {
     DREAMD_OK = 0,

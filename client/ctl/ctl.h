@@ -47,7 +47,8 @@ bool ctl_parse(ctl_arguments *out, int argc, char **argv, const ctl_option *opti
                const char *command);
 /* The command's own text, then its options and the common ones. */
 void ctl_print_help(const char *text, const ctl_option *options);
-/* "dreamctl COMMAND: what is wrong" on stderr; returns CTL_USAGE. */
+/* "dreamctl COMMAND: what is wrong" on stderr, or as a JSON error where --json is among the
+ * arguments; returns CTL_USAGE. */
 int ctl_usage(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* "0,3,5" into numbers, "0.5,-1" into floats; false where it cannot be read. Free *out. */
 bool ctl_parse_rows(uint32_t **out, size_t *count, const char *text);
@@ -59,6 +60,7 @@ void ctl_free_names(char **names);
 /* ---- connection, errors ---- */
 
 extern volatile sig_atomic_t ctl_cancelled; /* Ctrl-C was pressed */
+extern bool ctl_wants_json;                 /* --json is among the arguments */
 
 /* Connected, or the error is printed and NULL returned. */
 dreamd_client *ctl_connect(const ctl_common *common);

@@ -6,6 +6,7 @@
 #include "client/ctl/ctl.h"
 
 volatile sig_atomic_t ctl_cancelled;
+bool ctl_wants_json;
 
 static const struct {
     const char *name;
@@ -34,7 +35,8 @@ static void print_help(FILE *to)
         fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].help);
     }
     fprintf(to, "\nEvery command takes --json, --address HOST:PORT (or DREAMD_ADDRESS;\n"
-                "127.0.0.1:7733) and --timeout SECONDS.\n"
+                "127.0.0.1:7733) and --timeout SECONDS. dreamctl --version prints this program's,\n"
+                "dreamctl info the daemon's.\n"
                 "Exit codes: 0 done, 1 failed, 2 wrong usage.\n");
 }
 
@@ -64,9 +66,16 @@ int main(int argc, char **argv)
     struct sigaction interrupt = {.sa_handler = on_interrupt};
     sigaction(SIGINT, &interrupt, NULL);
     sigaction(SIGTERM, &interrupt, NULL);
+    for (int i = 1; i < argc; i++) {
+        ctl_wants_json = ctl_wants_json || strcmp(argv[i], "--json") == 0;
+    }
     if (argc < 2) {
         print_help(stderr);
         return CTL_USAGE;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("dreamctl %s\n", DREAMD_VERSION);
+        return CTL_DONE;
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
         print_help(stdout);

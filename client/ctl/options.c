@@ -26,12 +26,19 @@ static void fill_common(ctl_option out[COMMON_COUNT + 1], ctl_common *common)
 
 int ctl_usage(const char *command, const char *format, ...)
 {
+    char message[1024];
     va_list args;
     va_start(args, format);
-    fprintf(stderr, "dreamctl%s%s: ", *command ? " " : "", command);
-    vfprintf(stderr, format, args);
-    fprintf(stderr, "\n");
+    int length = snprintf(message, sizeof message, "dreamctl%s%s: ", *command ? " " : "", command);
+    vsnprintf(message + length, sizeof message - (size_t)length, format, args);
     va_end(args);
+    if (ctl_wants_json) {
+        const ctl_common common = {.json = true};
+        ctl_print(&common, json_pack("{s:{s:s, s:s, s:o*}}", "error", "code", "INVALID_ARGUMENT",
+                                     "reason", "USAGE", "message", json_string(message)));
+    } else {
+        fprintf(stderr, "%s\n", message);
+    }
     return CTL_USAGE;
 }
 

@@ -222,3 +222,8 @@ const dr_json *dr_json_find(const dr_json_scope *in, const char *key)
     }
     return value ? (const dr_json *)member(value, key, strlen(key)) : NULL;
 }
+
+const char *dr_json_library_version(void)
+{
+    return jansson_version_str();
+}

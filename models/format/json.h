@@ -37,6 +37,8 @@ typedef struct {
 } dr_json_limits;
 extern const dr_json_limits dr_json_limits_default; /* 1 MiB, 32, 65,536 */
 
+const char *dr_json_library_version(void);
+
 /* Reads one value. `what` begins each message ("manifest.json"). limits NULL = default.
  *   INVALID_ARGUMENT    not JSON, duplicate key, a limit passed
  *   RESOURCE_EXHAUSTED  no memory */

@@ -199,6 +199,20 @@ def test_wrong_usage_is_exit_2_with_a_sentence():
         assert (code, out) == (2, "") and part in err, (words, err)
 
 
+def test_wrong_usage_is_json_for_those_who_ask_for_it():
+    for words in (["fly"], ["step"], ["models", "show"], ["info", "--jsn"], ["agent", "--env", "x", "--act", "random"]):
+        code, out, err = ctl("127.0.0.1:1", *words, "--json")
+        error = json.loads(out)["error"]
+        assert (code, err) == (2, "") and (error["code"], error["reason"]) == ("INVALID_ARGUMENT", "USAGE")
+        assert error["message"].startswith("dreamctl")
+
+
+def test_its_version_is_the_daemons():
+    code, out, _ = ctl("127.0.0.1:1", "--version")
+    daemons = subprocess.run([f"{BUILD}/dreamd", "--version"], capture_output=True, text=True, check=True).stdout
+    assert code == 0 and out.split()[1] == daemons.split()[1]
+
+
 def test_help_is_exit_0_and_teaches_by_example():
     for words in (["--help"], ["models", "--help"], ["session", "--help"], ["step", "--help"], ["plan", "--help"],
                   ["agent", "--help"], ["info", "--help"]):
