@@ -279,6 +279,7 @@ dr_code dr_loop_create(dr_loop **out, dr_error *err)
     loop->wake.data = loop->alarm.data = loop->before_sleep.data = loop;
     loop->alarm_ns = UINT64_MAX;
     signal(SIGPIPE, SIG_IGN); /* a client that left is an error of write, not the end */
+    signal(SIGXFSZ, SIG_IGN); /* so is a file that may not grow further */
     *out = loop;
     return DR_OK;
 }

@@ -148,6 +148,19 @@ bool dr_wire_tensors_has(const dr_wire_tensors *tensors, const char *name)
     return find(tensors, name, &index) != NULL;
 }
 
+/* Names that nothing has taken yet: one of them may be meant for what is missing. */
+static void list_spare(char *out, size_t bytes, const dr_wire_tensors *tensors)
+{
+    size_t length = 0;
+    *out = '\0';
+    for (size_t i = 0; i < tensors->count && length < bytes; i++) {
+        if (!tensors->list[i].taken) {
+            length += (size_t)snprintf(out + length, bytes - length, "%s\"%.64s\"",
+                                       length ? ", " : "; the request has ", tensors->list[i].name);
+        }
+    }
+}
+
 /* Finds a tensor of shape [rows, shape]. */
 static dr_code take(dr_wire_tensor **out, size_t *index, dr_wire_tensors *tensors, const char *name,
                     uint32_t rows, int rank, const int64_t *shape, dr_error *err)
@@ -160,9 +173,10 @@ static dr_code take(dr_wire_tensor **out, size_t *index, dr_wire_tensors *tensor
     dr_shape_format(expected, sizeof expected, rank + 1, wanted);
     dr_wire_tensor *t = find(tensors, name, index);
     if (!t) {
+        list_spare(why, sizeof why, tensors);
         return dr_fail_field(err, DR_INVALID_ARGUMENT, "tensors",
-                             "no tensor \"%.64s\", expected one of shape %s (rows first)", name,
-                             expected);
+                             "tensor \"%.64s\" is missing, expected one of shape %s (rows first)%s",
+                             name, expected, why);
     }
     bool same = t->tensor.rank == rank + 1;
     for (int i = 0; i <= rank && same; i++) {
@@ -211,10 +225,16 @@ static dr_code check_finite(const dr_wire_tensor *t, size_t index, size_t count,
         return DR_OK;
     }
     char field[48];
+    float value;
+    size_t size = dr_dtype_size(t->tensor.dtype);
+    dr_dtype_to_f32(&value, t->tensor.dtype, (const uint8_t *)t->tensor.data + at * size, 1);
     snprintf(field, sizeof field, "raw_contents[%zu]", index);
-    return dr_fail_field(
-        err, DR_INVALID_ARGUMENT, field,
-        "tensor \"%.64s\": element %zu is NaN or infinite, expected finite numbers", t->name, at);
+    return dr_fail_field(err, DR_INVALID_ARGUMENT, field,
+                         "tensor \"%.64s\": element %zu is %s, expected finite numbers", t->name,
+                         at,
+                         isnan(value) ? "NaN"
+                         : value > 0  ? "infinite"
+                                      : "-infinite");
 }
 
 static dr_code check_discrete(const dr_wire_tensor *t, size_t index, const dr_space_leaf *leaf,
@@ -238,6 +258,22 @@ static dr_code check_discrete(const dr_wire_tensor *t, size_t index, const dr_sp
     return DR_OK;
 }
 
+/* Any width will do, but neither pictures as floats nor floats as whole numbers: the scales of the
+ * two differ, and nobody would say so. */
+static dr_code check_box(const dr_wire_tensor *t, size_t index, const dr_space_leaf *leaf,
+                         size_t count, dr_error *err)
+{
+    if (is_float(t->tensor.dtype) == is_float(leaf->dtype)) {
+        return check_finite(t, index, count, err);
+    }
+    char why[160];
+    snprintf(why, sizeof why, "datatype is %s, expected %s%s", dr_dtype_wire_name(t->tensor.dtype),
+             dr_dtype_wire_name(leaf->dtype),
+             is_float(leaf->dtype) ? " (or another of FP32, FP64, FP16, BF16)"
+                                   : " (or another of whole numbers)");
+    return fail_tensor(err, index, "datatype", t->name, why);
+}
+
 dr_code dr_wire_take_leaf(dr_verb_input *out, dr_wire_tensors *tensors, const char *name,
                           const dr_space_leaf *leaf, uint32_t rows, dr_error *err)
 {
@@ -249,8 +285,8 @@ dr_code dr_wire_take_leaf(dr_verb_input *out, dr_wire_tensors *tensors, const ch
     }
     size_t count = (size_t)rows * (size_t)leaf->count;
     bool discrete = leaf->kind == DR_SPACE_DISCRETE;
-    code =
-        discrete ? check_discrete(t, index, leaf, count, err) : check_finite(t, index, count, err);
+    code = discrete ? check_discrete(t, index, leaf, count, err)
+                    : check_box(t, index, leaf, count, err);
     *out = (dr_verb_input){.name = name,
                            .dtype = t->tensor.dtype,
                            .data = t->tensor.data,

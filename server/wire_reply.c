@@ -29,20 +29,22 @@ static bool is_known(const char *name)
 static dr_code fail_output(dr_error *err, size_t index, const char *name, const dr_served *served,
                            dr_verb verb, unsigned makes)
 {
-    char list[200] = "", field[32];
-    size_t length = 0;
-    for (int i = 0; i < served->verbs[verb].count && length < sizeof list - 1; i++) {
-        length += (size_t)snprintf(list + length, sizeof list - length, "%s%s", i ? ", " : "",
-                                   served->verbs[verb].list[i].name);
-    }
-    if (makes & DR_MAKES_TERMINATED && length < sizeof list - 1) {
-        snprintf(list + length, sizeof list - length, "%sterminated, truncated",
-                 length ? ", " : "");
+    char list[240] = "", field[32];
+    const char *last = makes & DR_MAKES_TERMINATED ? "terminated, truncated" : "";
+    size_t length = (size_t)snprintf(list, sizeof list, "%s", last);
+    for (int i = 0; i < served->verbs[verb].count; i++) {
+        const char *output = served->verbs[verb].list[i].name;
+        if (length + strlen(output) + sizeof ", ..." >= sizeof list) {
+            snprintf(list + length, sizeof list - length, ", ...");
+            break;
+        }
+        length += (size_t)snprintf(list + length, sizeof list - length, "%s%s", length ? ", " : "",
+                                   output);
     }
     snprintf(field, sizeof field, "outputs[%zu]", index);
     return dr_fail_field(err, is_known(name) ? DR_FAILED_PRECONDITION : DR_INVALID_ARGUMENT, field,
-                         "\"%.48s\": %s gives no such output here, only %s", name, served->name,
-                         list);
+                         "output \"%.48s\": %.64s gives no such thing here, only %s", name,
+                         served->name, list);
 }
 
 /* Exactly that name, or all below it. */

@@ -1,4 +1,5 @@
 /* sql.c: SQLite's statements with our errors. */
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,9 +30,22 @@ static dr_code code_of(int number)
     }
 }
 
+/* Where the shared-memory index or the log cannot grow, SQLite calls it an I/O error. */
+static int is_full(dr_store *store, int number)
+{
+    int why = sqlite3_system_errno(store->db);
+    return (number & 0xff) == SQLITE_FULL ||
+           ((number & 0xff) == SQLITE_IOERR && (why == ENOSPC || why == EDQUOT || why == EFBIG));
+}
+
 dr_code dr__sql_fail(dr_error *err, dr_store *store, const char *doing)
 {
     int number = sqlite3_extended_errcode(store->db);
+    if (is_full(store, number)) {
+        return dr_fail(err, DR_RESOURCE_EXHAUSTED,
+                       "catalogue %s/catalogue.sqlite: cannot %s: the disk is full (SQLite %d)",
+                       store->folder, doing, number);
+    }
     return dr_fail(err, code_of(number), "catalogue %s/catalogue.sqlite: cannot %s: %s (SQLite %d)",
                    store->folder, doing, sqlite3_errmsg(store->db), number);
 }
@@ -71,7 +85,8 @@ dr_code dr__sql_step(int *row, dr_store *store, sqlite3_stmt *statement, dr_erro
     int result = sqlite3_step(statement);
     *row = result == SQLITE_ROW;
     if (result != SQLITE_ROW && result != SQLITE_DONE) {
-        return dr__sql_fail(err, store, sqlite3_stmt_readonly(statement) ? "read" : "write");
+        return dr__sql_fail(err, store,
+                            sqlite3_stmt_readonly(statement) ? "read it" : "write to it");
     }
     return DR_OK;
 }

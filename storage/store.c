@@ -198,7 +198,7 @@ static dr_code migrate_once(dr_store *store, size_t index, dr_error *err)
     }
     if (sqlite3_exec(store->db, migrations[index], NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(store->db, number, NULL, NULL, NULL) != SQLITE_OK) {
-        code = dr__sql_fail(err, store, "migrate");
+        code = dr__sql_fail(err, store, "bring it up to date");
     }
     return dr__sql_end(store, code, err);
 }

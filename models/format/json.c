@@ -88,7 +88,8 @@ static dr_code check_size(const char *text, size_t length, const char *what,
                            what, s.depth + 1, s.at, limits->depth_max);
         }
         if (s.values > limits->values_max) {
-            return dr_fail(err, DR_INVALID_ARGUMENT, "%s: more than %u values and keys", what,
+            return dr_fail(err, DR_INVALID_ARGUMENT,
+                           "%s: more than %u values and keys, the most allowed", what,
                            limits->values_max);
         }
     }
@@ -112,6 +113,10 @@ dr_code dr_json_parse(dr_json **out, const char *text, size_t length, const char
         return dr_mem_fail(err, what);
     }
     if (!value) {
+        char *hint = strstr(why.text, " without JSON_ALLOW_NUL"); /* for programmers of jansson */
+        if (hint) {
+            *hint = '\0';
+        }
         return dr_fail(err, DR_INVALID_ARGUMENT, "%s: line %d, column %d: %s", what, why.line,
                        why.column, why.text);
     }
