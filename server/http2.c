@@ -161,7 +161,7 @@ bool dr_http2_receive(dr_http2 *http2, const uint8_t *bytes, size_t length)
     if (eaten < 0) {
         http2->broken = true;
         dr_log_event(DR_LOG_DEBUG, "connection broken", "peer", http2->peer, "why",
-               nghttp2_strerror((int)eaten), NULL);
+                     nghttp2_strerror((int)eaten), NULL);
     }
     if (nghttp2_session_want_write(http2->session)) {
         want_output(http2);

@@ -114,7 +114,7 @@ dr_code dr__listener_open(dr_listener **out, dr_server *server, const char *addr
                                  address);
         }
         dr_log_event(DR_LOG_WARN, "INSECURE: anyone who can reach this address can use this daemon",
-               "address", address, NULL);
+                     "address", address, NULL);
     }
     dr_listener *listener = dr_mem_zalloc(1, sizeof *listener);
     if (!listener) {

@@ -9,20 +9,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define DR_ASSERT(condition)                                                               \
-    do {                                                                                   \
-        if (__builtin_expect(!(condition), 0)) {                                           \
+#define DR_ASSERT(condition)                                                                 \
+    do {                                                                                     \
+        if (__builtin_expect(!(condition), 0)) {                                             \
             fprintf(stderr, "%s:%d: %s: this must hold: %s\n", __FILE__, __LINE__, __func__, \
-                    #condition);                                                           \
-            abort();                                                                       \
-        }                                                                                  \
+                    #condition);                                                             \
+            abort();                                                                         \
+        }                                                                                    \
     } while (0)
 
 /* A place that is not reached. */
-#define DR_NEVER(why)                                                                      \
-    do {                                                                                   \
-        fprintf(stderr, "%s:%d: %s: never: %s\n", __FILE__, __LINE__, __func__, (why));    \
-        abort();                                                                           \
+#define DR_NEVER(why)                                                                   \
+    do {                                                                                \
+        fprintf(stderr, "%s:%d: %s: never: %s\n", __FILE__, __LINE__, __func__, (why)); \
+        abort();                                                                        \
     } while (0)
 
 #define DR_COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -65,7 +65,8 @@ static void trim_torn_end(char *text)
     }
 }
 
-static dr_code fail(dr_error *err, dr_code code, const char *field, const char *format, va_list args)
+static dr_code fail(dr_error *err, dr_code code, const char *field, const char *format,
+                    va_list args)
 {
     if (err) {
         *err = (dr_error){.code = code};

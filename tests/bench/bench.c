@@ -94,9 +94,8 @@ static int measure_matching(const char *pattern, const bench_options *options, b
             }
             found++;
             dr_error err;
-            bench_report report = {.name = entry->name,
-                                   .allocations = -1,
-                                   .instructions = dr_kernels_name()};
+            bench_report report = {
+                .name = entry->name, .allocations = -1, .instructions = dr_kernels_name()};
             if (entry->measure(&report, entry->size, options, &err) != DR_OK) {
                 fprintf(stderr, "%s: %s\n", entry->name, err.message);
                 return 1;

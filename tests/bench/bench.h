@@ -23,10 +23,10 @@ typedef struct {
     const char *name;
     double median_us, p10_us, p90_us, p99_us; /* of one repetition */
     int64_t repetitions;
-    double rows;               /* worlds advanced by one repetition; 0 where that says nothing */
-    double flop;               /* of one repetition */
-    int64_t allocations;       /* dr_mem calls while timing; -1 where it was not counted */
-    const char *instructions;  /* "avx2" */
+    double rows;              /* worlds advanced by one repetition; 0 where that says nothing */
+    double flop;              /* of one repetition */
+    int64_t allocations;      /* dr_mem calls while timing; -1 where it was not counted */
+    const char *instructions; /* "avx2" */
 } bench_report;
 
 typedef struct {

@@ -102,7 +102,7 @@ static dr_code run_linear(void *ud, dr_error *err)
 /* Against the same sums in double; a fast wrong kernel is not worth timing. */
 static dr_code check_linear(const linear *l, dr_error *err)
 {
-    for (int row = 0; row < l->rows; row += l->rows > 4 ? l->rows / 4 : 1) {
+    for (int row = 0; row<l->rows; row += l->rows> 4 ? l->rows / 4 : 1) {
         for (int n = 0; n < N; n++) {
             double sum = 0;
             for (int k = 0; k < K; k++) {

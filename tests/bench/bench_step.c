@@ -77,9 +77,13 @@ static dr_code measure_observe(bench_report *report, int rows, const bench_optio
 }
 
 const bench_entry bench_step[] = {
-    {"step/rows_1", 1, measure_step},       {"step/rows_16", 16, measure_step},
-    {"step/rows_256", 256, measure_step},   {"step/rows_1024", 1024, measure_step},
-    {"observe/rows_1", 1, measure_observe}, {"observe/rows_16", 16, measure_observe},
-    {"observe/rows_256", 256, measure_observe}, {"observe/rows_1024", 1024, measure_observe},
+    {"step/rows_1", 1, measure_step},
+    {"step/rows_16", 16, measure_step},
+    {"step/rows_256", 256, measure_step},
+    {"step/rows_1024", 1024, measure_step},
+    {"observe/rows_1", 1, measure_observe},
+    {"observe/rows_16", 16, measure_observe},
+    {"observe/rows_256", 256, measure_observe},
+    {"observe/rows_1024", 1024, measure_observe},
     {0},
 };

@@ -24,10 +24,10 @@ typedef struct {
     uint8_t bytes[BODY_MAX];
 } body;
 
-#define HEADER(name, value)                                                                   \
-    {                                                                                         \
-        (uint8_t *)(name), (uint8_t *)(value), sizeof(name) - 1, sizeof(value) - 1,           \
-            NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE                      \
+#define HEADER(name, value)                                                         \
+    {                                                                               \
+        (uint8_t *)(name), (uint8_t *)(value), sizeof(name) - 1, sizeof(value) - 1, \
+            NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE            \
     }
 
 static void on_wrote(uv_write_t *request, int status)
@@ -84,9 +84,9 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         nghttp2_session_set_stream_user_data(session, stream, calloc(1, sizeof(body)));
     }
     if (frame->hd.type == NGHTTP2_DATA && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
-        nghttp2_data_provider provider = {
-            .source.ptr = nghttp2_session_get_stream_user_data(session, stream),
-            .read_callback = read_body};
+        nghttp2_data_provider provider = {.source.ptr =
+                                              nghttp2_session_get_stream_user_data(session, stream),
+                                          .read_callback = read_body};
         nghttp2_submit_response(session, stream, headers, 2, &provider);
     }
     return 0;
