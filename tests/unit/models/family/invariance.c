@@ -12,6 +12,7 @@
 #include "tests/support/fixture_model.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/tiny_model.h"
+#include "tests/unit/models/family/references.h"
 
 enum { ROWS = 256 };
 
@@ -131,6 +132,35 @@ Test(invariance, the_same_holds_for_tasks_and_pictures, .timeout = 300)
         for (int verb = 0; verb < DR_VERB_COUNT; verb++)
             check_verb(model, (dr_verb)verb);
         dr_model_release(model);
+    }
+}
+
+Test(invariance, the_same_holds_for_images, .timeout = 300)
+{
+    static const char manifest[] =
+        "{\"format\": 1, \"family\": \"rssm\", \"name\": \"pictures\", \"config\": {\"dialect\": "
+        "\"sheeprl\", \"deter\": 16, \"stoch\": 4, \"classes\": 5, \"hidden\": 12, "
+        "\"encoder\": {\"depth\": 3, \"kernels\": [4, 4], \"layers\": 1, \"units\": 8}, "
+        "\"decoder\": {\"depth\": 3, \"kernels\": [4, 4], \"layers\": 1, \"units\": 8}}, "
+        "\"observation_space\": {\"type\": \"Dict\", \"spaces\": {"
+        "\"rgb\": {\"type\": \"Box\", \"shape\": [3, 20, 20], \"dtype\": \"uint8\"}, "
+        "\"depth\": {\"type\": \"Box\", \"shape\": [1, 20, 20], \"dtype\": \"uint8\"}, "
+        "\"state\": {\"type\": \"Box\", \"shape\": [3], \"dtype\": \"float32\"}}}, "
+        "\"action_space\": {\"type\": \"Discrete\", \"n\": 3}}";
+    tiny_model tiny;
+    dr_error err = {0};
+    cr_assert(eq(int, tiny_model_init_as(&tiny, manifest, 3, &err), DR_OK), "%s", err.message);
+    for (int verb = 0; verb < DR_VERB_COUNT; verb++)
+        check_verb(tiny.model, (dr_verb)verb);
+    tiny_model_deinit(&tiny);
+
+    static const char *const names[] = {"planet/dither", "dreamer2/mixed", "dreamer3_jax/images"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        reference_model model;
+        reference_model_open(&model, names[i]);
+        for (int verb = 0; verb < DR_VERB_COUNT; verb++)
+            check_verb(model.model, (dr_verb)verb);
+        reference_model_deinit(&model);
     }
 }
 

@@ -209,13 +209,29 @@ static void compile(drive *d)
                   "%s: %s", d->reference, err.message);
 }
 
-int reference_compare(const reference_case *reference)
+static dr_safetensors *open_golden(const reference_case *reference)
 {
     char path[NAME];
     dr_error err = {0};
     dr_safetensors *golden;
     snprintf(path, sizeof path, "tests/golden/rssm/%s.safetensors", reference->name);
     cr_assert(eq(int, dr_safetensors_open(&golden, path, 1 << 24, &err), DR_OK), "%s", err.message);
+    return golden;
+}
+
+void reference_model_open(reference_model *out, const char *name)
+{
+    int i = 0;
+    while (strcmp(references[i].name, name) != 0)
+        cr_assert(lt(int, ++i, REFERENCES), "%s", name);
+    dr_safetensors *golden = open_golden(&references[i]);
+    reference_model_init(out, &references[i], golden);
+    dr_safetensors_close(golden);
+}
+
+int reference_compare(const reference_case *reference)
+{
+    dr_safetensors *golden = open_golden(reference);
     drive d = {.reference = reference->name, .prefix = "", .golden = golden};
     reference_model_init(&d.model, reference, golden);
     d.states = dr_mem_zalloc(ROWS * (size_t)dr_model_state_width(d.model.model), sizeof(float));

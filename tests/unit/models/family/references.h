@@ -22,6 +22,8 @@ typedef struct {
  * every one of them must have a place. Asserts. */
 void reference_model_init(reference_model *out, const reference_case *reference,
                           const dr_safetensors *golden);
+/* The same by name: "planet/image". */
+void reference_model_open(reference_model *out, const char *name);
 void reference_model_deinit(reference_model *model);
 
 /* Drives both closed loops of the golden file, at the mode and sampled, and compares every output;

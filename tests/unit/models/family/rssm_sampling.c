@@ -199,20 +199,6 @@ static latent latents[] = {
     {"dreamer3_jax/vector", 0.01, false},
 };
 
-static void open_reference(reference_model *model, const char *name)
-{
-    char path[160];
-    dr_error err = {0};
-    dr_safetensors *golden;
-    int i = 0;
-    while (strcmp(references[i].name, name) != 0)
-        cr_assert(lt(int, ++i, REFERENCES), "%s", name);
-    snprintf(path, sizeof path, "tests/golden/rssm/%s.safetensors", name);
-    cr_assert(eq(int, dr_safetensors_open(&golden, path, 1 << 24, &err), DR_OK), "%s", err.message);
-    reference_model_init(model, &references[i], golden);
-    dr_safetensors_close(golden);
-}
-
 static void check_latent(const dr_model *model, dr_verb verb, double mix, const char *what)
 {
     bool prior = verb == DR_VERB_STEP;
@@ -237,7 +223,7 @@ ParameterizedTest(latent *l, rssm_sampling, latents_are_drawn_as_their_statistic
 {
     reference_model model;
     char what[64];
-    open_reference(&model, l->name);
+    reference_model_open(&model, l->name);
     snprintf(what, sizeof what, "%s: prior", l->name);
     check_latent(model.model, DR_VERB_STEP, l->mix, what);
     snprintf(what, sizeof what, "%s: posterior", l->name);
@@ -273,7 +259,7 @@ Test(rssm_sampling, normal_actions_are_clipped_in_the_torch_dialect)
 Test(rssm_sampling, normal_actions_are_not_clipped_in_the_jax_dialect)
 {
     reference_model model;
-    open_reference(&model, "dreamer3_jax/vector");
+    reference_model_open(&model, "dreamer3_jax/vector");
     drawn d = draw(model.model, DR_VERB_READ, "action.sample", "action", "action.std");
     expect_numbers(&d, PLAIN, NULL, "jax: action");
     dr_mem_free(d.draws);
@@ -285,7 +271,7 @@ Test(rssm_sampling, tanh_normal_actions_are_the_tanh_of_normal_ones)
     static const char *const names[] = {"dreamer1/continuous", "dreamer2/gaussian"};
     for (int i = 0; i < 2; i++) {
         reference_model model;
-        open_reference(&model, names[i]);
+        reference_model_open(&model, names[i]);
         drawn d = draw(model.model, DR_VERB_READ, "action.sample", "action.mean", "action.std");
         expect_numbers(&d, TANH, NULL, names[i]);
         dr_mem_free(d.draws);
@@ -296,7 +282,7 @@ Test(rssm_sampling, tanh_normal_actions_are_the_tanh_of_normal_ones)
 Test(rssm_sampling, truncated_normal_actions_stay_within_their_bounds)
 {
     reference_model model;
-    open_reference(&model, "dreamer2/vector");
+    reference_model_open(&model, "dreamer2/vector");
     drawn d = draw(model.model, DR_VERB_READ, "action.sample", "action", "action.std");
     expect_numbers(&d, TRUNCATED, NULL, "dreamer2: action");
     for (int64_t i = 0; i < DRAWS * (int64_t)d.width; i++)
@@ -322,7 +308,7 @@ Test(rssm_sampling, choices_are_drawn_from_their_logits_and_the_dialect_s_mixtur
     tiny_model_deinit(&tiny);
 
     reference_model model;
-    open_reference(&model, "dreamer3_jax/discrete");
+    reference_model_open(&model, "dreamer3_jax/discrete");
     d = draw(model.model, DR_VERB_READ, "action.sample", "action.logits", NULL);
     expect_categories(&d, 0, "jax: choices");
     dr_mem_free(d.draws);
@@ -356,7 +342,7 @@ Test(rssm_sampling, pixels_are_dithered_evenly_over_the_bits_that_they_lose)
     reference_model model;
     dr_compiled *compiled;
     dr_error err = {0};
-    open_reference(&model, "planet/dither");
+    reference_model_open(&model, "planet/dither");
     pass_pixels(model.params);
     cr_assert(eq(int,
                  dr_model_compile(&compiled, model.model, DR_VERB_ENCODE, IMAGES, outputs, 1, &err),
