@@ -125,8 +125,8 @@ def find_names(p, keys):
 # ---- observations ----
 
 def matching(config, key, spaces, ranks):
-    """The names in `spaces` that one of the code base's regular expressions chooses, in their order."""
-    pattern = config.get(key, "$^")
+    """The names in `spaces` that one of the code base's regular expressions chooses, in their order; all without one."""
+    pattern = config.get(key, ".*")
     try:
         return [name for name, shape in spaces.items() if len(shape) in ranks and re.match(str(pattern)[:1000], name)
                 and name not in ("is_first", "is_last", "is_terminal", "reward") and not name.startswith("log_")]
@@ -156,8 +156,7 @@ def find_vectors(p, config, spaces):
         read = p.shape("_wm.encoder._mlp.layers.Encoder_linear0.weight", 2)[1]
     seen = decoded
     if spaces is not None:
-        chosen = matching(config, "encoder.mlp_keys", spaces, (1, 2)) if config.has("encoder.mlp_keys") else \
-            [key for key, shape in spaces.items() if len(shape) < 3]
+        chosen = matching(config, "encoder.mlp_keys", spaces, (1, 2) if config.has("encoder.mlp_keys") else (0, 1, 2))
         seen = {key: math.prod(spaces[key]) for key in chosen}
         for key, width in decoded.items():
             if seen.get(key, width) != width:
@@ -186,8 +185,7 @@ def find_images(p, config, names, spaces, units):
     side = dreamer3_2023.image_side(p, names, deter, units)
     channels = p.shape(f"{names.encoder_cnn[0][0]}.weight", 4)[1]
     if spaces is not None:
-        keys = matching(config, "encoder.cnn_keys", spaces, (3,)) if config.has("encoder.cnn_keys") else \
-            [key for key, shape in spaces.items() if len(shape) == 3]
+        keys = matching(config, "encoder.cnn_keys", spaces, (3,))
         if keys != ["image"] or spaces["image"] != [side, side, channels]:
             raise ImportFailure(f"{config.path}: spaces give the encoder the images { {key: spaces[key] for key in keys} }, "
                                 f"the tensors read {[side, side, channels]}; expected that one alone, under the key image")
