@@ -28,7 +28,7 @@ static change changes[] = {
     {"read.out.action", VALUE, 0.5f, 0, "read.out.action[3]"},
     {"step.out.reward", DTYPE, 0, 0,
      "step.out.reward is I32 [6, 2], expected F32 of 6 steps, 2 rows"},
-    {"step.in.action", DROP, 0, 0, "step.in. is missing"},
+    {"step.in.action", DROP, 0, 0, "step.in.action is missing"},
     {"observe.in.observation.angle", DROP, 0, 0, "observe.in.observation.angle is missing"},
     {"observe.in.action", STEPS, 0, 7, "expected F32 of 7 steps"},
     {"observe.in.action", STEPS, 0, 65, "observe.in.action is out of bounds, expected [1 to 64"},

@@ -124,7 +124,7 @@ def name_rnn(path, tensors):
 
 def rnn_sizes(path, rnn, config, vae):
     units, outputs = rnn["output_w"].shape
-    if vae is not None and not config.has("num_mixture"):
+    if vae is not None:
         a_component = 3 * vae[9].size
         mixtures, rest = divmod(outputs, a_component)
     else:
