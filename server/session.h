@@ -61,7 +61,7 @@ typedef struct {
     uint64_t seed;
     bool mode;          /* sampling sites take the mode */
     double temperature; /* of every row from its start on; 0 = the model's own */
-    const char *task;   /* of every row from its start on; the model's text; NULL = the state's own */
+    const char *task;   /* likewise; the model's text; NULL = the state's own */
     uint32_t horizon;   /* steps until a row is truncated; 0 = never */
     dr_ending ending;
     uint64_t ttl_ms;

@@ -1,8 +1,8 @@
 /* Goal: World Models give the numbers of the independent versions, over closed loops.
  * Method: golden files of tests/golden/world_models (PyTorch, float64, made from the description
- * alone) have weights, inputs, noise, outputs; weights get our names and layouts here. The published
- * CarRacing weights go through the importer, and are driven by their own controller from the first
- * latent of their golden file. */
+ * alone) have weights, inputs, noise, outputs; weights get our names and layouts here. The
+ * published CarRacing weights go through the importer, and are driven by their own controller from
+ * the first latent of their golden file. */
 #include "tests/unit/models/family/parity.h"
 
 #include <criterion/criterion.h>

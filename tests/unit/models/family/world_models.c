@@ -43,8 +43,8 @@ static const float *output(const dr_compiled *compiled, const char *name)
 
 enum { LATENT = 3, HIDDEN = 8, MIXTURES = 4, BATCH = 1000, DRAWS = 100000 };
 
-/* One batch of steps of the same latent at a temperature; keys `first` and on. With `only_means` the
- * components are drawn as ever, and the noise of the normals is 0: z is then a component's mean. */
+/* One batch of steps of the same latent at a temperature; keys `first` and on. With `only_means`
+ * the components are drawn as ever, and the noise of the normals is 0: z is a component's mean. */
 static void step_batch(const tiny_world *t, dr_compiled *step, double temperature, uint32_t first,
                        bool only_means)
 {
