@@ -208,7 +208,7 @@ lint: ## layers, banned calls, form, warnings as errors
 	@deploy/install-packages.sh build lint
 	@$(MAKE) --no-print-directory $(VENV)/check.stamp
 	@$(VENV)/bin/python tests/lint/lint.py
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/lint CFLAGS="-O1" WERROR=-Werror all tests
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/lint WERROR=-Werror all tests
 	@echo "lint: clean"
 
 .PHONY: format
