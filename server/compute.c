@@ -35,6 +35,7 @@ struct dr_compute {
     uint64_t epoch;
     forgotten *forgotten;
     atomic_ullong allocations;
+    atomic_ullong batches, batch_rows;
 };
 
 static void free_forgotten(dr_compute *compute, uint64_t seen_by_all)
@@ -89,6 +90,8 @@ static void *work_loop(void *ud)
         }
         atomic_fetch_add_explicit(&compute->allocations, dr_mem_get_stats().allocations - before,
                                   memory_order_relaxed);
+        atomic_fetch_add_explicit(&compute->batches, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&compute->batch_rows, w->batch.rows, memory_order_relaxed);
         dr_scheduler_finish(compute->scheduler, &w->batch);
     }
     return NULL;
@@ -179,4 +182,10 @@ void dr_compute_forget(dr_compute *compute, const dr_model *model)
 uint64_t dr_compute_allocations(const dr_compute *compute)
 {
     return atomic_load_explicit(&((dr_compute *)compute)->allocations, memory_order_relaxed);
+}
+
+void dr_compute_count_batches(uint64_t *batches, uint64_t *rows, const dr_compute *compute)
+{
+    *batches = atomic_load_explicit(&((dr_compute *)compute)->batches, memory_order_relaxed);
+    *rows = atomic_load_explicit(&((dr_compute *)compute)->batch_rows, memory_order_relaxed);
 }

@@ -79,5 +79,7 @@ void dr_compute_forget(dr_compute *compute, const dr_model *model);
 /* Calls of dr_mem that asked for memory between the taking and the finishing of batches, by all
  * threads of the process: 0 in a warm daemon that does nothing else. [any] */
 uint64_t dr_compute_allocations(const dr_compute *compute);
+/* Batches computed since the start, and the rows in them. [any] */
+void dr_compute_count_batches(uint64_t *batches, uint64_t *rows, const dr_compute *compute);
 
 #endif

@@ -233,6 +233,7 @@ void dr_rpc_server_info(dr_call *call, const void *request)
     reply.rows = sessions.rows;
     reply.models_loaded = dr_models_count(daemon->models);
     reply.state = (char *)daemon->state;
+    dr_compute_count_batches(&reply.batches, &reply.batch_rows, daemon->compute);
     list_methods(&reply, arena);
     list_libraries(&reply, arena);
     split_names(&reply.families, &reply.n_families, dr_family_names(), arena);

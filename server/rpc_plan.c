@@ -60,6 +60,10 @@ static dr_code copy_rows(plan_call *pc, const Dreamd__V1__PlanRequest *request, 
         return dr_mem_fail(err, "rows of a plan");
     }
     int mode = request->settings ? (int)request->settings->latent_mode : 0;
+    if (mode < 0 || mode > DREAMD__V1__LATENT_MODE__LATENT_MODE_MODE) {
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "settings.latent_mode",
+                             "latent_mode is %d, expected SAMPLE or MODE", mode);
+    }
     bool has_seed = request->settings && request->settings->optional_seed_case != 0;
     for (uint32_t i = 0; i < pc->count; i++) {
         pc->then[i] = pc->session->row[pc->rows ? pc->rows[i] : i];

@@ -74,7 +74,6 @@ static dr_code run_delete(dr_registry_job *rj, dr_store *store, dr_error *err)
 
 static void answer_delete(dr_registry_job *rj)
 {
-    /* Aliases set by hand keep a version from being deleted, and `latest` follows by itself. */
     Dreamd__V1__DeleteCheckpointResponse reply = DREAMD__V1__DELETE_CHECKPOINT_RESPONSE__INIT;
     dr_call_reply(rj->call, &reply.base);
 }

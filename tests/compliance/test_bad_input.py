@@ -142,6 +142,13 @@ REQUESTS = {
     "planner settings": (CODE.INVALID_ARGUMENT, plan(horizon=100000), "horizon", "100000", "1000"),
     "unknown planner": (CODE.INVALID_ARGUMENT, plan(method="magic"), "method", "magic", "cem"),
     "unknown preset": (CODE.INVALID_ARGUMENT, plan(preset="magic"), "preset", "magic", "planet"),
+    "a mode that is none": (CODE.INVALID_ARGUMENT, plan(latent_mode=7), "latent_mode", "7", "SAMPLE"),
+    "anytime": (CODE.UNIMPLEMENTED, lambda c, s: c.simulation.Plan(
+        simulation.PlanRequest(session_id=s, anytime=True)), "anytime"),
+    "deviations of a plan": (CODE.UNIMPLEMENTED, lambda c, s: c.simulation.Plan(
+        simulation.PlanRequest(session_id=s, outputs=["plan.std"])), "plan.std", "action, return and plan"),
+    "a drawn ending": (CODE.UNIMPLEMENTED, lambda c, s: c.open(
+        ending=simulation.Ending(rule=simulation.Ending.SAMPLED)), "SAMPLED", "THRESHOLD"),
     "too many elites": (CODE.INVALID_ARGUMENT, plan(candidates=10, elites=11), "elites", "11", "10"),
     "decode without a decoder": (CODE.FAILED_PRECONDITION, lambda c, s: c.simulation.Decode(
         simulation.DecodeRequest(session_id=c.open("blind").session_id)), "blind", "decoder", "encodes"),

@@ -1,6 +1,7 @@
 """Sessions as any gRPC client sees them: life, exactly-once, bit-identity, bad input, plans."""
 
 import concurrent.futures
+import contextlib
 import threading
 import time
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from conftest import Daemon
-from dreamd_stubs import Client, arrays, details, make_zoo, put, simulation
+from dreamd_stubs import Client, arrays, details, make_zoo, put, registry, simulation
 
 ROWS = 5
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -232,6 +233,46 @@ def test_a_row_is_the_same_alone_and_in_a_large_session(client):
         of_many = arrays(client.step(many, action, outputs=["reward", "state"]))
         of_one = arrays(client.step(one, action[77:78], outputs=["reward", "state"]))
         same({name: array[77:78] for name, array in of_many.items()}, of_one)
+
+
+def test_rows_of_many_connections_are_computed_together_and_see_only_themselves(served):
+    """Sessions of one row and one of 256, each on a connection of its own: every reply has the
+    bytes that it has when nobody else is there, though batches hold rows of several."""
+    sizes = [1] * 15 + [256]
+    outputs = ["reward", "observation", "state"]
+    with contextlib.ExitStack() as stack:
+        clients = [Client(stack.enter_context(served.channel())) for _ in sizes]
+
+        def requests(step):
+            return [put(simulation.StepRequest(session_id=session, outputs=outputs),
+                        action=actions(rows, step)) for session, rows in zip(sessions, sizes)]
+
+        def open_all():
+            opened = [client.open(rows=rows, seed=7).session_id for client, rows in zip(clients, sizes)]
+            for client, session in zip(clients, opened):
+                client.simulation.Reset(simulation.ResetRequest(session_id=session, seeds=[40]))
+            return opened
+
+        def info():
+            return clients[0].registry.GetServerInfo(registry.GetServerInfoRequest())
+
+        sessions = open_all()
+        alone = [[client.simulation.Step(request).raw_contents for client, request in
+                  zip(clients, requests(step))] for step in range(20)]
+        sessions = open_all()
+        before = info()
+        for step in range(20):
+            calls = [client.simulation.Step.future(request)
+                     for client, request in zip(clients, requests(step))]
+            assert [call.result().raw_contents for call in calls] == alone[step]
+        after = info()
+    # All begin with one seed and act alike: a row alone is also the first of the 256.
+    for step in range(20):
+        for one, many in zip(alone[step][0], alone[step][-1]):
+            assert many[:len(one)] == one and len(many) == 256 * len(one)
+    steps, rows = after.batches - before.batches, after.batch_rows - before.batch_rows
+    assert rows == 20 * sum(sizes)
+    assert steps < 20 * len(sizes), "no batch held rows of two sessions"
 
 
 def test_a_selection_moves_the_selected_rows_alone(client):

@@ -206,17 +206,15 @@ class DeleteCheckpointRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ...) -> None: ...
 
 class DeleteCheckpointResponse(_message.Message):
-    __slots__ = ("aliases",)
-    ALIASES_FIELD_NUMBER: _ClassVar[int]
-    aliases: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, aliases: _Optional[_Iterable[str]] = ...) -> None: ...
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class GetServerInfoRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("version", "commit", "build", "instruction_set", "precision", "compute_threads", "uptime_ms", "libraries", "limits", "sessions", "rows", "models_loaded", "methods", "state", "families", "planner_presets")
+    __slots__ = ("version", "commit", "build", "instruction_set", "precision", "compute_threads", "uptime_ms", "libraries", "limits", "sessions", "rows", "models_loaded", "methods", "state", "families", "planner_presets", "batches", "batch_rows")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     COMMIT_FIELD_NUMBER: _ClassVar[int]
     BUILD_FIELD_NUMBER: _ClassVar[int]
@@ -233,6 +231,8 @@ class GetServerInfoResponse(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     FAMILIES_FIELD_NUMBER: _ClassVar[int]
     PLANNER_PRESETS_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
+    BATCH_ROWS_FIELD_NUMBER: _ClassVar[int]
     version: str
     commit: str
     build: str
@@ -249,7 +249,9 @@ class GetServerInfoResponse(_message.Message):
     state: str
     families: _containers.RepeatedScalarFieldContainer[str]
     planner_presets: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, version: _Optional[str] = ..., commit: _Optional[str] = ..., build: _Optional[str] = ..., instruction_set: _Optional[str] = ..., precision: _Optional[str] = ..., compute_threads: _Optional[int] = ..., uptime_ms: _Optional[int] = ..., libraries: _Optional[_Iterable[_Union[Library, _Mapping]]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., sessions: _Optional[int] = ..., rows: _Optional[int] = ..., models_loaded: _Optional[int] = ..., methods: _Optional[_Iterable[str]] = ..., state: _Optional[str] = ..., families: _Optional[_Iterable[str]] = ..., planner_presets: _Optional[_Iterable[str]] = ...) -> None: ...
+    batches: int
+    batch_rows: int
+    def __init__(self, version: _Optional[str] = ..., commit: _Optional[str] = ..., build: _Optional[str] = ..., instruction_set: _Optional[str] = ..., precision: _Optional[str] = ..., compute_threads: _Optional[int] = ..., uptime_ms: _Optional[int] = ..., libraries: _Optional[_Iterable[_Union[Library, _Mapping]]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., sessions: _Optional[int] = ..., rows: _Optional[int] = ..., models_loaded: _Optional[int] = ..., methods: _Optional[_Iterable[str]] = ..., state: _Optional[str] = ..., families: _Optional[_Iterable[str]] = ..., planner_presets: _Optional[_Iterable[str]] = ..., batches: _Optional[int] = ..., batch_rows: _Optional[int] = ...) -> None: ...
 
 class Library(_message.Message):
     __slots__ = ("name", "version")

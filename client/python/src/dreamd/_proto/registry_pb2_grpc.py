@@ -127,7 +127,8 @@ class RegistryServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCheckpoint(self, request, context):
-        """Deletes one version from catalogue and disk. FAILED_PRECONDITION: sessions still use it.
+        """Deletes one version from catalogue and disk. FAILED_PRECONDITION: sessions still use it, or an
+        alias that was set by hand points at it. A `latest` that follows moves back by itself.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
