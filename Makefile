@@ -241,10 +241,12 @@ fuzz-one: $(BUILD)/tests/fuzz/fuzz_$(TARGET).o $(call objects,$(SUPPORT_SRC)) $(
 
 # ---- the rest ----
 
-# A run of some minutes. The folder must not exist: what is shipped is removed by hand first.
+# Some minutes a model. The folders must not exist: what is shipped is removed by hand first.
 .PHONY: zoo
-zoo: $(BUILD)/dreamd ## learn models/zoo/pendulum from nothing (remove the folder first)
-	$(BUILD)/dreamd learn --env pendulum --seed 0 --evaluate 60 --out models/zoo/pendulum
+ZOO_OPTIONS_pendulum := --evaluate 60
+zoo: $(addprefix models/zoo/,cartpole pendulum) ## learn the shipped models from nothing (remove their folders first)
+models/zoo/%: | $(BUILD)/dreamd
+	$(BUILD)/dreamd learn --env $* --seed 0 $(ZOO_OPTIONS_$*) --out $@
 
 .PHONY: clean
 clean: ## remove what was built; data in var/ stays

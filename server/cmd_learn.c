@@ -45,18 +45,29 @@ static void reset_env(void *ud, uint64_t seed, float *observation)
     dr_env_reset(ud, seed, observation);
 }
 
+/* Which element of a one-hot is the one. */
+static float find_choice(const float *action, uint32_t count)
+{
+    uint32_t choice = 0;
+    for (uint32_t i = 1; i < count; i++)
+        choice = action[i] > action[choice] ? i : choice;
+    return (float)choice;
+}
+
 static void step_env(void *ud, const float *action, float *observation, float *reward,
                      int *terminated, int *truncated)
 {
     dr_env *env = ud;
     dr_env_transition transition;
-    dr_env_step(&transition, env, action);
+    float choice = find_choice(action, env->kind->action_count);
+    dr_env_step(&transition, env, env->kind->action_count ? &choice : action);
     memcpy(observation, transition.observation, env->kind->observation_size * sizeof *observation);
     *reward = (float)transition.reward;
     *terminated = transition.terminated;
     *truncated = transition.truncated;
 }
 
+/* Where there is no bound: null. */
 static void write_box(dr_json_writer *w, const char *key, uint32_t size, const float *low,
                       const float *high)
 {
@@ -75,6 +86,14 @@ static void write_box(dr_json_writer *w, const char *key, uint32_t size, const f
     dr_json_write_end(w);
 }
 
+static void write_discrete(dr_json_writer *w, const char *key, uint32_t count)
+{
+    dr_json_write_object(w, key);
+    dr_json_write_string(w, "type", "Discrete");
+    dr_json_write_int(w, "n", count);
+    dr_json_write_end(w);
+}
+
 /* The environment's spaces, by way of the JSON that manifests have. */
 static dr_code make_spaces(dr_episode_spaces *out, const dr_env_kind *kind, dr_error *err)
 {
@@ -87,7 +106,10 @@ static dr_code make_spaces(dr_episode_spaces *out, const dr_env_kind *kind, dr_e
     dr_json_write_object(&w, NULL);
     write_box(&w, "observation_space", kind->observation_size, kind->observation_low,
               kind->observation_high);
-    write_box(&w, "action_space", kind->action_size, kind->action_low, kind->action_high);
+    if (kind->action_count)
+        write_discrete(&w, "action_space", kind->action_count);
+    else
+        write_box(&w, "action_space", kind->action_size, kind->action_low, kind->action_high);
     dr_json_write_end(&w);
     dr_code code = dr_json_writer_finish(&w, err);
     if (!code)
@@ -114,10 +136,6 @@ static dr_code find_env(const dr_env_kind **out, const char *name, dr_error *err
     if (!*out)
         return dr_fail(err, DR_INVALID_ARGUMENT, "--env is \"%s\", expected one of: %s", name,
                        known);
-    if ((*out)->action_count)
-        return dr_fail(err, DR_INVALID_ARGUMENT,
-                       "--env: %s has discrete actions, which rssm does not learn in this version",
-                       name);
     return DR_OK;
 }
 
@@ -150,27 +168,13 @@ static void join_command(char command[COMMAND_BYTES], int argc, char *const *arg
         length += (size_t)snprintf(command + length, COMMAND_BYTES - length, " %s", argv[i]);
 }
 
-/* Searched for on the true dynamics of the pendulum (return of 300 episodes: -155; more candidates,
- * iterations or steps gain nothing). */
-static dr_plan_settings choose_planning(void)
-{
-    return (dr_plan_settings){.method = DR_PLAN_CEM,
-                              .horizon = 20,
-                              .candidates = 32,
-                              .iterations = 3,
-                              .elites = 5,
-                              .initial_std = 0.5f,
-                              .min_std = 0.05f,
-                              .discount = 1.0f,
-                              .warm_start = true};
-}
-
-static dr_code run_command(const dr_learn_options *o, const char *command, dr_error *err)
+static dr_code run_command(dr_learn_options *o, const dr_option_values *values, const char *command,
+                           dr_error *err)
 {
     const dr_env_kind *kind = NULL;
     dr_env env;
     dr_learn_world world = {.ud = &env, .reset = reset_env, .step = step_env};
-    dr_learn run = {.options = o, .stop = &stop, .command = command, .planning = choose_planning()};
+    dr_learn run = {.options = o, .option_values = values, .stop = &stop, .command = command};
     dr_code code = o->env[0] ? find_env(&kind, o->env, err) : DR_OK;
     if (!code && kind) {
         dr_env_init(&env, kind);
@@ -216,7 +220,7 @@ int dr_cmd_learn(int argc, char *const *argv)
     } else {
         catch_interrupts();
         join_command(command, argc, argv);
-        code = run_command(&options, command, &err);
+        code = run_command(&options, values, command, &err);
         if (code)
             fprintf(stderr, "dreamd learn: %s\n", err.message);
         done = code ? EXIT_FAILED : EXIT_DONE;

@@ -1,6 +1,7 @@
 /* learn.h: one run of `dreamd learn`.
  *
  *     cmd_learn.c     options, signals, the real environment
+ *     learn_defaults.c  what suits an environment where the user says nothing
  *     learn_run.c     the run: collect, update, evaluate, save
  *     learn_play.c    real episodes, and what they say of the model
  *     learn_report.c  what a person or a program sees of it
@@ -21,7 +22,7 @@
 
 /* kind, field, default, least, most, help */
 #define DR_LEARN_OPTIONS(X)                                                                      \
-    X(text, env, "", 0, 0, "real environment to learn in, such as pendulum")                     \
+    X(text, env, "", 0, 0, "real environment to learn in: pendulum, cartpole")                   \
     X(text, episodes, "", 0, 0, "folder of recorded episodes to learn from, instead of --env")   \
     X(text, out, "", 0, 0, "the checkpoint folder to make; must not exist")                      \
     X(text, record, "", 0, 0, "new folder that receives each episode learned from")              \
@@ -49,6 +50,7 @@ typedef struct {
     int steps_max;    /* of an episode */
     void *ud;
     void (*reset)(void *ud, uint64_t seed, float *observation);
+    /* action [dr_episode_action_width()] */
     void (*step)(void *ud, const float *action, float *observation, float *reward, int *terminated,
                  int *truncated);
 } dr_learn_world;
@@ -64,8 +66,22 @@ typedef struct {
  * grows twentyfold in 15 steps, whoever predicts. */
 typedef enum { DR_LEARN_ERRORS_FREE, DR_LEARN_ERRORS_PLANNED, DR_LEARN_ERRORS } dr_learn_errors;
 
+/* What suits an environment, in learn_defaults.c a row each. */
 typedef struct {
-    const dr_learn_options *options;
+    const char *env; /* Gymnasium's name, which episodes carry */
+    int hold_max;    /* random actions are held for 1 to so many steps */
+    float noise[2];  /* on the actions of planned episodes, in turn; settings' action_noise */
+    uint64_t env_steps, random_steps, updates, length;
+    double learning_rate;
+    float observation_scale;
+    double value_discount; /* that of planning, where a value ends it */
+    const char *config;    /* of the model, JSON */
+    dr_plan_settings planning;
+} dr_learn_defaults;
+
+typedef struct {
+    dr_learn_options *options; /* those nobody set are replaced by the environment's */
+    const dr_option_values *option_values;
     const dr_learn_world *world; /* or NULL */
     const atomic_bool *stop;     /* set by Ctrl-C: end soon, with what there is */
     const char *command;         /* as typed, for the card */
@@ -74,10 +90,10 @@ typedef struct {
     dr_episode_spaces spaces;
     dr_manifest *manifest;
     dr_learner *learner;
-    dr_plan_settings planning; /* the model's defaults */
-    int64_t env_steps;         /* real steps learned from */
-    int64_t planned_steps;     /* of these, by planning */
-    dr_episode **unseen;       /* episodes that are never learned from; owned */
+    const dr_learn_defaults *defaults;
+    int64_t env_steps;     /* real steps learned from */
+    int64_t planned_steps; /* of these, by planning */
+    dr_episode **unseen;   /* episodes that are never learned from; owned */
     size_t unseen_count;
     size_t unseen_planned; /* of these, by planning: the first ones */
 
@@ -95,13 +111,20 @@ DR_CHECKED dr_code dr_learn_run(dr_learn *run, dr_error *err);
 /* Frees what the run made. */
 void dr_learn_deinit(dr_learn *run);
 
+/* ---- learn_defaults.c ---- */
+
+/* Those of `env`; of an environment without a row, those of one with such actions. */
+const dr_learn_defaults *dr__learn_find_defaults(const char *env, const dr_space *actions);
+/* Puts them where the user said nothing. */
+void dr__learn_use_defaults(dr_learn *run, const dr_learn_defaults *defaults);
+
 /* ---- learn_play.c: CANCELLED where Ctrl-C cuts a plan short ---- */
 
 /* Of training episode `index`. */
 uint64_t dr__learn_env_seed(const dr_learn *run, uint64_t index);
 DR_CHECKED dr_code dr__learn_play_random(dr_episode **out, const dr_learn *run, uint64_t seed,
                                          dr_error *err);
-/* noise: on the actions, in units of half the range; plan_ms [steps_max] (may be NULL) receives
+/* noise: on the actions (dr_plan_settings.action_noise); plan_ms [steps_max] (may be NULL) receives
  * the time of each observe and plan. */
 DR_CHECKED dr_code dr__learn_play_planned(dr_episode **out, const dr_learn *run, dr_model *model,
                                           uint64_t seed, float noise, double *plan_ms,

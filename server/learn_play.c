@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "models/base/check.h"
 #include "models/base/mem.h"
@@ -9,7 +10,6 @@
 #include "server/learn.h"
 
 enum {
-    HOLD_MAX = 15, /* random actions are held for 1 to so many steps: that gets further */
     SITE_RANDOM = 1,
 };
 /* Environment seeds of episodes that are never learned from begin here. */
@@ -24,7 +24,7 @@ typedef struct {
     double *plan_ms; /* [steps_max], or NULL */
 } actor;
 
-/* Draws an action in the middle of the space's bounds and keeps it for a while. */
+/* Draws an action in the middle of the space's bounds, or a choice, and keeps it for a while. */
 static void act_randomly(actor *a, uint64_t t)
 {
     const dr_space_leaf *leaf = &a->run->spaces.action->leaves[0];
@@ -34,7 +34,12 @@ static void act_randomly(actor *a, uint64_t t)
     dr_noise_key key = {.seed = a->seed, .step = t};
     dr_noise_uniform(u, (size_t)leaf->count + 1, &key, SITE_RANDOM);
     a->held = 1;
-    a->hold = 1 + (int)(u[leaf->count] * HOLD_MAX);
+    a->hold = 1 + (int)(u[leaf->count] * (float)a->run->defaults->hold_max);
+    if (leaf->kind == DR_SPACE_DISCRETE) {
+        memset(a->action, 0, (size_t)leaf->n * sizeof *a->action);
+        a->action[(int)(u[0] * (float)leaf->n)] = 1; /* u < 1 */
+        return;
+    }
     for (int64_t i = 0; i < leaf->count; i++)
         a->action[i] = (float)(leaf->low[i] + (leaf->high[i] - leaf->low[i]) * u[i]);
 }
@@ -61,8 +66,10 @@ static dr_code play(dr_episode **out, actor *a, dr_error *err)
         return dr_mem_fail(err, "an episode");
     world->reset(world->ud, a->seed, observation);
     dr_episode *e = NULL;
-    dr_code code = dr_episode_create(&e, width, (int)a->run->spaces.action->leaves[0].count,
-                                     world->steps_max, observation, err);
+    int64_t action_width = dr_episode_action_width(a->run->spaces.action);
+    DR_ASSERT(action_width <= (int64_t)DR_COUNT(a->action)); /* of an environment in C */
+    dr_code code =
+        dr_episode_create(&e, width, (int)action_width, world->steps_max, observation, err);
     if (!code) {
         snprintf(e->env, sizeof e->env, "%s", world->name);
         e->seed = a->seed;
@@ -94,10 +101,13 @@ dr_code dr__learn_play_random(dr_episode **out, const dr_learn *run, uint64_t se
 dr_code dr__learn_play_planned(dr_episode **out, const dr_learn *run, dr_model *model,
                                uint64_t seed, float noise, double *plan_ms, dr_error *err)
 {
-    dr_plan_settings settings = run->planning;
+    dr_plan_settings settings;
+    dr_code code = dr_plan_settings_default(&settings, model, err);
+    if (code)
+        return code;
     settings.action_noise = noise;
     actor a = {.run = run, .seed = seed, .plan_ms = plan_ms};
-    dr_code code = dr_agent_create(&a.agent, model, &settings, err);
+    code = dr_agent_create(&a.agent, model, &settings, err);
     if (code)
         return code;
     dr_agent_begin(a.agent, seed);

@@ -20,8 +20,6 @@
 #define SHARE_RANDOM 0.1 /* of the updates: on random episodes alone */
 #define SHARE_FULL 0.7   /* of the updates: at the full rate, and while collecting */
 #define RATE_LAST 0.1    /* of the learning rate, at the end */
-#define NOISE_EVEN 0.3f  /* on actions of episodes 0, 2 ...; in units of half the range */
-#define NOISE_ODD 0.1f
 enum {
     HELD_OUT = 8, /* one recorded episode of so many is not learned from */
     LINES = 20,   /* of the learning curve, where there is no world */
@@ -98,7 +96,7 @@ static dr_code collect_planned(double *last_return, dr_learn *run, uint64_t inde
     if (code)
         return code;
     dr_episode *e;
-    float noise = index % 2 ? NOISE_ODD : NOISE_EVEN;
+    float noise = run->defaults->noise[index % 2];
     code = dr__learn_play_planned(&e, run, model, dr__learn_env_seed(run, index), noise, NULL, err);
     dr_model_release(model);
     if (code)
@@ -126,6 +124,7 @@ static void add_losses(dr_learn *run, const dr_learner_losses *losses)
     sum->cont += losses->cont;
     sum->dynamics += losses->dynamics;
     sum->representation += losses->representation;
+    sum->value += losses->value;
     sum->gradient_norm += losses->gradient_norm;
     run->losses_count++;
 }
@@ -156,7 +155,10 @@ static dr_code time_plan(double *plan_ms, dr_learn *run, dr_error *err)
     dr_code code = make_model(&model, run, err);
     if (code)
         return code;
-    code = dr_agent_create(&agent, model, &run->planning, err);
+    dr_plan_settings settings;
+    code = dr_plan_settings_default(&settings, model, err);
+    if (!code)
+        code = dr_agent_create(&agent, model, &settings, err);
     if (!code)
         dr_agent_begin(agent, 0);
     double begin = dr__learn_seconds();
@@ -263,6 +265,8 @@ static dr_code make_learner(dr_learn *run, dr_error *err)
     options.rows = (int)o->rows;
     options.length = (int)o->length;
     options.adam.rate = o->learning_rate;
+    options.observation_scale = run->defaults->observation_scale;
+    options.value_discount = run->defaults->value_discount;
     dr_buf text;
     dr_buf_init(&text, DR_MANIFEST_BYTES_MAX);
     dr_code code = dr__learn_write_manifest(&text, run, false, err);
@@ -312,8 +316,11 @@ static dr_code prepare(dr_learn *run, dr_error *err)
         code = dr_fail(err, DR_INVALID_ARGUMENT,
                        "--episodes: %s has other spaces than the environment %s", o->episodes,
                        run->world->name);
-    if (!code)
+    if (!code) {
+        const char *env = run->world ? run->world->name : list.items[0]->env;
+        dr__learn_use_defaults(run, dr__learn_find_defaults(env, run->spaces.action));
         code = make_learner(run, err);
+    }
     if (!code)
         code = o->episodes[0] ? take_recorded(run, &list, err) : collect_random(run, err);
     dr_episode_list_deinit(&list);

@@ -17,19 +17,14 @@ enum {
     CARD_BYTES_MAX = 1 << 16,
 };
 
-/* Small enough to plan with on one core, large enough for classic control. */
-static const char default_config[] =
-    "{\"dialect\": \"dreamer3_torch\", \"deter\": 128, \"stoch\": 16, \"classes\": 16,"
-    " \"hidden\": 128, \"unimix\": 0.01,"
-    " \"encoder\": {\"layers\": 2, \"units\": 128}, \"decoder\": {\"layers\": 2, \"units\": 128},"
-    " \"reward\": {\"layers\": 2, \"units\": 64}, \"continue\": {\"layers\": 1, \"units\": 32}}";
-
 /* ---- manifest ---- */
 
-static dr_code read_config(dr_json **out, const dr_learn_options *o, dr_error *err)
+static dr_code read_config(dr_json **out, const dr_learn *run, dr_error *err)
 {
+    const dr_learn_options *o = run->options;
+    const char *config = run->defaults->config;
     if (!o->model_config[0])
-        return dr_json_parse(out, default_config, sizeof default_config - 1, "config", NULL, err);
+        return dr_json_parse(out, config, strlen(config), "config", NULL, err);
     dr_buf text;
     dr_buf_init(&text, CONFIG_BYTES_MAX);
     dr_code code = dr_file_read(&text, o->model_config, err);
@@ -40,7 +35,16 @@ static dr_code read_config(dr_json **out, const dr_learn_options *o, dr_error *e
     return code ? dr_error_prefix(err, "--model-config") : DR_OK;
 }
 
-static void write_planning(dr_json_writer *w, const dr_plan_settings *p)
+/* A config that is no object is refused later, by the family. */
+static bool has_head(const dr_json *config, const char *name)
+{
+    dr_json_scope scope;
+    dr_error ignored;
+    return !dr_json_scope_init(&scope, config, "config", "", &ignored) &&
+           dr_json_find(&scope, name);
+}
+
+static void write_planning(dr_json_writer *w, const dr_plan_settings *p, bool has_value)
 {
     dr_json_write_object(w, "planning");
     dr_json_write_string(w, "method", "cem");
@@ -52,6 +56,8 @@ static void write_planning(dr_json_writer *w, const dr_plan_settings *p)
     dr_json_write_float(w, "min_std", p->min_std);
     dr_json_write_float(w, "discount", p->discount);
     dr_json_write_bool(w, "warm_start", p->warm_start);
+    if (p->terminal_value && has_value)
+        dr_json_write_bool(w, "terminal_value", true);
     dr_json_write_end(w);
 }
 
@@ -111,7 +117,7 @@ dr_code dr__learn_write_manifest(dr_buf *out, const dr_learn *run, bool with_tra
                                  dr_error *err)
 {
     dr_json *config;
-    dr_code code = read_config(&config, run->options, err);
+    dr_code code = read_config(&config, run, err);
     if (code)
         return code;
     dr_json_writer w;
@@ -123,7 +129,7 @@ dr_code dr__learn_write_manifest(dr_buf *out, const dr_learn *run, bool with_tra
     dr_json_write_value(&w, "config", config);
     dr_space_write(&w, "observation_space", run->spaces.observation);
     dr_space_write(&w, "action_space", run->spaces.action);
-    write_planning(&w, &run->planning);
+    write_planning(&w, &run->defaults->planning, has_head(config, "value"));
     if (with_training)
         write_training(&w, run);
     dr_json_write_end(&w);
@@ -205,9 +211,13 @@ static dr_code write_card(dr_buf *text, const dr_learn *run, dr_error *err)
     card c = {text, err, DR_OK};
     add(&c,
         "# %s\n\nA world model of %s: a recurrent state-space model (DreamerV3) with heads for "
-        "observation, reward and continue; no policy, it acts by planning.\n\n## Made by\n\n"
+        "observation, reward%s and continue; no policy, it acts by planning.\n\n## Made by\n\n"
         "    %s\n\n",
-        run->name, env[0] ? env : "an environment without a name", run->command);
+        run->name, env[0] ? env : "an environment without a name",
+        dr_params_find(dr_learner_get_params(run->learner), "value.logits.weight") >= 0
+            ? ", value (of the episodes' own actions)"
+            : "",
+        run->command);
     add(&c,
         "%lld real steps in %zu episodes (%lld of them by planning with the model as it was), "
         "%lld updates of %d sequences of %d steps. The losses are those of the public DreamerV3 "

@@ -366,6 +366,16 @@ void dr_options_print_help(FILE *file, const char *usage, const dr_option *table
             flag, variable);
 }
 
+bool dr_option_is_default(const dr_option_values *v, const char *name)
+{
+    for (size_t i = 0; i < v->count; i++) {
+        if (strcmp(v->table[i].name, name) == 0) {
+            return v->values[i].source == FROM_DEFAULT;
+        }
+    }
+    DR_NEVER("an option of the table");
+}
+
 void dr_options_print_config(FILE *file, const dr_option_values *v)
 {
     static const char *const sources[] = {"default", "file", "environment", "flag"};

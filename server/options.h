@@ -93,6 +93,8 @@ DR_CHECKED dr_code dr_options_parse(dr_option_values **out, void *target, dr_opt
                                     const dr_option *table, size_t count, int argc,
                                     char *const *argv, dr_error *err);
 void dr_option_values_destroy(dr_option_values *values);
+/* Whether nobody said anything about the option of that name (with underscores). */
+bool dr_option_is_default(const dr_option_values *values, const char *name);
 
 void dr_options_print_help(FILE *file, const char *usage, const dr_option *table, size_t count);
 /* An INI file that --config reads back; where each value came from as a comment. */

@@ -99,6 +99,40 @@ static dr_code lay_out(plan_call *pc, dr_error *err)
     return DR_OK;
 }
 
+/* The numbers of choices [rows, horizon] as one-hots. */
+static dr_code take_choices(plan_call *pc, dr_wire_tensors *tensors, const dr_space_leaf *leaf,
+                            dr_error *err)
+{
+    size_t n = (size_t)leaf->n, count = (size_t)pc->count * (size_t)pc->plan.settings.horizon;
+    dr_space_leaf sequence = *leaf;
+    sequence.rank = 1;
+    sequence.shape[0] = sequence.count = pc->plan.settings.horizon;
+    dr_verb_input choices;
+    dr_code code = dr_wire_take_leaf(&choices, tensors, "plan", &sequence, pc->count, err);
+    if (code != DR_OK) {
+        return code;
+    }
+    memset(pc->plan.means, 0, count * n * sizeof *pc->plan.means);
+    for (size_t i = 0; i < count; i++) {
+        int64_t value = dr_verb_input_integer(choices.dtype, choices.data, i);
+        pc->plan.means[i * n + (size_t)(value - leaf->start)] = 1;
+    }
+    return DR_OK;
+}
+
+/* The request's "plan" [rows, horizon, shape of an action]. */
+static dr_code take_plan(plan_call *pc, dr_wire_tensors *tensors, dr_error *err)
+{
+    const dr_space_leaf *leaf = &pc->served->manifest->action_space->leaves[0];
+    if (leaf->kind == DR_SPACE_DISCRETE) {
+        return take_choices(pc, tensors, leaf, err);
+    }
+    int64_t shape[DR_SPACE_RANK_MAX + 1] = {pc->plan.settings.horizon};
+    memcpy(shape + 1, leaf->shape, sizeof *shape * (size_t)leaf->rank);
+    return dr_wire_take_floats(pc->plan.means, tensors, "plan", pc->count, leaf->rank + 1, shape,
+                               err);
+}
+
 /* From the request, or from an earlier plan of the session. */
 static dr_code put_warm_starts(plan_call *pc, const Dreamd__V1__PlanRequest *request, dr_error *err)
 {
@@ -110,15 +144,7 @@ static dr_code put_warm_starts(plan_call *pc, const Dreamd__V1__PlanRequest *req
                                         request->n_raw_contents, request->raw_contents,
                                         dr_call_arena(pc->call), err);
     if (code == DR_OK && tensors.count > 0) {
-        const dr_space_leaf *leaf = &pc->served->manifest->action_space->leaves[0];
-        int64_t shape[DR_SPACE_RANK_MAX + 1] = {horizon};
-        if (leaf->kind == DR_SPACE_DISCRETE) {
-            return dr_fail_field(err, DR_UNIMPLEMENTED, "tensors",
-                                 "a given plan of choices is not built into this daemon");
-        }
-        memcpy(shape + 1, leaf->shape, sizeof *shape * (size_t)leaf->rank);
-        code = dr_wire_take_floats(pc->plan.means, &tensors, "plan", pc->count, leaf->rank + 1,
-                                   shape, err);
+        code = take_plan(pc, &tensors, err);
         for (uint32_t i = 0; i < pc->count; i++) {
             use[i] = true;
         }

@@ -6,6 +6,12 @@
 #include "models/base/check.h"
 #include "models/base/mem.h"
 
+int64_t dr_episode_action_width(const dr_space *actions)
+{
+    const dr_space_leaf *leaf = &actions->leaves[0];
+    return leaf->kind == DR_SPACE_DISCRETE ? leaf->n : leaf->count;
+}
+
 static dr_code check_size(const char *what, int value, int max, dr_error *err)
 {
     if (value >= 1 && value <= max)

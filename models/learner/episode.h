@@ -26,13 +26,16 @@ typedef struct {
     int steps;                       /* T, transitions recorded */
     int steps_max;                   /* room for so many */
     float *observation;              /* [steps + 1, observation_width] */
-    float *action;                   /* [steps, action_width], in the action space's units */
+    float *action;                   /* [steps, action_width], in the action space's units; of a
+                                      * Discrete: one-hots */
     float *reward;                   /* [steps] */
     uint8_t *terminated, *truncated; /* [steps], 0 or 1 */
     char env[DR_EPISODE_ENV_MAX];    /* "Pendulum-v1"; may be "" */
     uint64_t seed;                   /* of the environment's reset */
 } dr_episode;
 
+/* Floats of an action in memory: the elements of a Box, the choices of a Discrete. */
+int64_t dr_episode_action_width(const dr_space *actions);
 /* An episode with room for steps_max transitions, at its first observation
  * [observation_width]. INVALID_ARGUMENT: a size outside the limits above. */
 DR_CHECKED dr_code dr_episode_create(dr_episode **out, int observation_width, int action_width,

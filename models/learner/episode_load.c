@@ -174,13 +174,45 @@ static dr_code read_flags(uint8_t *out, const dr_safetensors *st, const char *fi
     return DR_OK;
 }
 
+/* Choices become one-hots. */
+static dr_code read_choices(float *out, const dr_safetensors *st, const char *file, int64_t steps,
+                            const dr_space_leaf *leaf, dr_error *err)
+{
+    float *choices = dr_mem_alloc((size_t)steps * sizeof *choices);
+    if (!choices)
+        return dr_mem_fail(err, "an episode file");
+    dr_code code = read_numbers(choices, st, file, "action", steps, NULL, err);
+    for (int64_t t = 0; t < steps && !code; t++) {
+        double choice = (double)choices[t] - (double)leaf->start;
+        if (choice >= 0 && choice < (double)leaf->n && choice == floor(choice))
+            out[t * leaf->n + (int64_t)choice] = 1;
+        else
+            code =
+                dr_fail(err, DR_INVALID_ARGUMENT,
+                        "%s: element %lld of \"action\" is %g, expected a whole number from %lld "
+                        "to %lld",
+                        file, (long long)t, (double)choices[t], (long long)leaf->start,
+                        (long long)(leaf->start + leaf->n - 1));
+    }
+    dr_mem_free(choices);
+    return code;
+}
+
+static dr_code read_actions(dr_episode *e, const dr_safetensors *st, const char *file,
+                            const dr_space_leaf *leaf, dr_error *err)
+{
+    if (leaf->kind == DR_SPACE_DISCRETE)
+        return read_choices(e->action, st, file, e->steps_max, leaf, err);
+    return read_numbers(e->action, st, file, "action", e->steps_max, leaf, err);
+}
+
 static dr_code read_tensors(dr_episode *e, const dr_safetensors *st, const char *file,
                             const dr_episode_spaces *spaces, dr_error *err)
 {
     int64_t steps = e->steps_max;
     dr_code code = read_observation(e, st, file, spaces->observation, err);
     if (!code)
-        code = read_numbers(e->action, st, file, "action", steps, &spaces->action->leaves[0], err);
+        code = read_actions(e, st, file, &spaces->action->leaves[0], err);
     if (!code)
         code = read_numbers(e->reward, st, file, "reward", steps, NULL, err);
     if (!code)
@@ -216,15 +248,16 @@ static dr_code read_file(dr_episode **out, dr_episode_spaces *spaces, const dr_s
                        file, dr_safetensors_count(st), spaces->observation->leaf_count + 4);
     /* Every tensor must have the size its steps ask for before memory is asked for. */
     int width = (int)dr_space_elements(spaces->observation);
-    if ((uint64_t)reward->shape[0] * (uint64_t)width > DR_EPISODE_BYTES_MAX)
+    int64_t action_width = dr_episode_action_width(spaces->action);
+    if ((uint64_t)reward->shape[0] * ((uint64_t)width + (uint64_t)action_width) >
+        DR_EPISODE_BYTES_MAX)
         return dr_fail(err, DR_INVALID_ARGUMENT, "%s: more than %d bytes", file,
                        DR_EPISODE_BYTES_MAX);
     float *zeros = dr_mem_zalloc((size_t)width, sizeof(float));
     if (!zeros)
         return dr_mem_fail(err, "an episode file");
     dr_episode *e = NULL;
-    code = dr_episode_create(&e, width, (int)spaces->action->leaves[0].count, (int)reward->shape[0],
-                             zeros, err);
+    code = dr_episode_create(&e, width, (int)action_width, (int)reward->shape[0], zeros, err);
     dr_mem_free(zeros);
     if (!code)
         code = read_tensors(e, st, file, spaces, err);

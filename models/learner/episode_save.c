@@ -1,7 +1,7 @@
 /* episode_save.c: an episode becomes a safetensors file.
  *
  *   observation[.KEY]  F32 [T + 1, ...]   one a leaf of the observation space
- *   action             F32 [T, ...]
+ *   action             F32 [T, ...]; of a Discrete I64 [T], the choices
  *   reward             F32 [T]
  *   terminated         U8 [T]   1 only in the last transition
  *   truncated          U8 [T]   1 only in the last transition
@@ -77,8 +77,28 @@ static void split_leaves(float *out, const dr_episode *episode, const dr_space *
     }
 }
 
+/* Which element of a one-hot is the one. */
+static int64_t find_choice(const float *row, int64_t n)
+{
+    int64_t choice = 0;
+    for (int64_t i = 1; i < n; i++)
+        choice = row[i] > row[choice] ? i : choice;
+    return choice;
+}
+
+static dr_code add_actions(dr_safetensors_writer *writer, const dr_episode *e,
+                           const dr_space_leaf *leaf, int64_t *choices, dr_error *err)
+{
+    if (leaf->kind != DR_SPACE_DISCRETE)
+        return add_tensor(writer, "action", DR_F32, e->steps, leaf, e->action, err);
+    for (int t = 0; t < e->steps; t++)
+        choices[t] = leaf->start + find_choice(e->action + (size_t)t * (size_t)leaf->n, leaf->n);
+    return add_tensor(writer, "action", DR_I64, e->steps, NULL, choices, err);
+}
+
 static dr_code add_tensors(dr_safetensors_writer *writer, const dr_episode *e,
-                           const dr_episode_spaces *spaces, const float *leaves, dr_error *err)
+                           const dr_episode_spaces *spaces, const float *leaves, int64_t *choices,
+                           dr_error *err)
 {
     dr_code code = DR_OK;
     for (uint32_t i = 0; i < spaces->observation->leaf_count && !code; i++) {
@@ -89,8 +109,7 @@ static dr_code add_tensors(dr_safetensors_writer *writer, const dr_episode *e,
         leaves += (size_t)leaf->count * ((size_t)e->steps + 1);
     }
     if (!code)
-        code = add_tensor(writer, "action", DR_F32, e->steps, &spaces->action->leaves[0], e->action,
-                          err);
+        code = add_actions(writer, e, &spaces->action->leaves[0], choices, err);
     if (!code)
         code = add_tensor(writer, "reward", DR_F32, e->steps, NULL, e->reward, err);
     if (!code)
@@ -106,17 +125,20 @@ dr_code dr_episode_save(const dr_episode *episode, const dr_episode_spaces *spac
     dr_safetensors_writer *writer = NULL;
     size_t floats = ((size_t)episode->steps + 1) * (size_t)episode->observation_width;
     float *leaves = dr_mem_alloc(floats * sizeof(float));
-    if (!leaves)
-        return dr_mem_fail(err, "an episode file");
-    split_leaves(leaves, episode, spaces->observation);
-    dr_code code = dr_safetensors_writer_create(&writer, err);
+    int64_t *choices = dr_mem_alloc((size_t)episode->steps * sizeof *choices);
+    dr_code code = leaves && choices ? DR_OK : dr_mem_fail(err, "an episode file");
+    if (!code)
+        split_leaves(leaves, episode, spaces->observation);
+    if (!code)
+        code = dr_safetensors_writer_create(&writer, err);
     if (!code)
         code = add_metadata(writer, episode, spaces, err);
     if (!code)
-        code = add_tensors(writer, episode, spaces, leaves, err);
+        code = add_tensors(writer, episode, spaces, leaves, choices, err);
     if (!code)
         code = dr_safetensors_writer_save(writer, path, err);
     dr_safetensors_writer_destroy(writer);
+    dr_mem_free(choices);
     dr_mem_free(leaves);
     return code;
 }

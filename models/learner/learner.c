@@ -15,9 +15,9 @@ enum {
 };
 
 /* The outputs of the losses' graph, in the order of dr_learner_losses. */
-static const char *const loss_names[] = {"loss",          "loss.observation",
-                                         "loss.reward",   "loss.continue",
-                                         "loss.dynamics", "loss.representation"};
+static const char *const loss_names[] = {"loss",          "loss.observation", "loss.reward",
+                                         "loss.continue", "loss.dynamics",    "loss.representation",
+                                         "loss.value"};
 enum { LOSSES = sizeof loss_names / sizeof loss_names[0] };
 
 struct dr_learner {
@@ -42,6 +42,8 @@ dr_learner_options dr_learner_options_default(void)
         .length = 32,
         .replay_steps_max = 1000000,
         .adam = {.rate = 5e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = 1000},
+        .observation_scale = 1.0f,
+        .value_discount = 0.99,
         .free_nats = 1.0f,
         .dynamics_scale = 0.5f,
         .representation_scale = 0.1f,
@@ -72,6 +74,8 @@ static dr_code check_options(const dr_learner_options *o, dr_error *err)
         {"beta2", o->adam.beta2, 0, 1 - 1e-9},
         {"eps", o->adam.eps, 1e-30, 1},
         {"clip", o->adam.clip, 0, 1e30},
+        {"observation_scale", o->observation_scale, 0, 1e6},
+        {"value_discount", o->value_discount, 0, 1 - 1e-6},
         {"free_nats", o->free_nats, 0, 1e6},
         {"dynamics_scale", o->dynamics_scale, 0, 1e6},
         {"representation_scale", o->representation_scale, 0, 1e6},
@@ -118,7 +122,7 @@ static dr_code make_batch(dr_learner *learner, dr_error *err)
     const dr_rssm_config *c = get_config(learner);
     const dr_learner_options *o = &learner->options;
     size_t entries = (size_t)o->rows * (size_t)o->length, ow = (size_t)observation_width(c);
-    size_t aw = (size_t)c->action_width, width = ow + aw + 3 + (size_t)c->stoch;
+    size_t aw = (size_t)c->action_width, width = ow + aw + 4 + (size_t)c->stoch;
     float *next = learner->memory = dr_mem_alloc(entries * width * sizeof(float));
     learner->gradients =
         dr_mem_zalloc((size_t)dr_params_count(learner->params), sizeof *learner->gradients);
@@ -129,6 +133,8 @@ static dr_code make_batch(dr_learner *learner, dr_error *err)
     learner->batch.reward = next += entries * aw;
     learner->batch.cont = next += entries;
     learner->batch.first = next += entries;
+    learner->batch.value = next += entries;
+    learner->batch.discount = o->value_discount;
     learner->uniform = next + entries;
     return DR_OK;
 }
@@ -255,6 +261,7 @@ dr_code dr_learner_update_on(dr_learner *learner, const dr_batch *batch, const f
     put_input(learner, "reward", batch->reward, 1);
     put_input(learner, "continue", batch->cont, 1);
     put_input(learner, "first", batch->first, 1);
+    put_input(learner, "value", batch->value, 1);
     put_input(learner, "uniform", uniform, (size_t)c->stoch);
     dr_compiled_run(learner->compiled, batch->rows, NULL);
     double loss = read_loss(learner, 0);
@@ -275,6 +282,7 @@ dr_code dr_learner_update_on(dr_learner *learner, const dr_batch *batch, const f
             .cont = read_loss(learner, 3),
             .dynamics = read_loss(learner, 4),
             .representation = read_loss(learner, 5),
+            .value = read_loss(learner, 6),
             .gradient_norm = norm,
         };
     return DR_OK;

@@ -21,6 +21,8 @@ typedef struct {
     int rows, length; /* a batch: sequences, and their steps */
     int64_t replay_steps_max;
     dr_adam_options adam;
+    float observation_scale;    /* of the decoder's loss: where observations are small, more */
+    double value_discount;      /* a step, of the returns that a value head learns */
     float free_nats;            /* a KL below this is not made smaller */
     float dynamics_scale;       /* of KL(stop(posterior) || prior): teaches the prior */
     float representation_scale; /* of KL(posterior || stop(prior)): teaches the posterior */
@@ -35,7 +37,8 @@ typedef struct {
     double total;
     double observation, reward, cont; /* -log p, up to a constant; absent heads: 0 */
     double dynamics, representation;  /* the same number, to two sides */
-    double gradient_norm;             /* before clipping */
+    double value;
+    double gradient_norm; /* before clipping */
 } dr_learner_losses;
 
 typedef struct dr_learner dr_learner;

@@ -19,9 +19,9 @@ void dr__init_params(dr_params *params, uint64_t seed);
 
 /* The losses of an rssm over `length` steps, as a graph on an empty `graph`.
  *   inputs, all of repeat `length`: the observations by name, action, reward, continue, first,
- *   uniform [stoch]
+ *   value, uniform [stoch]
  *   outputs, means: loss, loss.observation, loss.reward, loss.continue, loss.dynamics,
- *   loss.representation; absent where the config has no such head */
+ *   loss.representation, loss.value; absent where the config has no such head */
 DR_CHECKED dr_code dr__rssm_build_losses(dr_graph *graph, const dr_rssm_config *config, int length,
                                          const dr_learner_options *options, dr_error *err);
 

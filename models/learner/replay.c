@@ -136,6 +136,22 @@ static void put_entry(const dr_batch *batch, size_t row, const dr_episode *e, in
     batch->first[row] = first ? 1.0f : 0.0f;
 }
 
+/* The returns from entries first ... limit - 1 on, which lie in the batch from time `t` on. */
+static void put_values(const dr_batch *batch, const dr_episode *e, int first, int limit, int t,
+                       int sequence)
+{
+    double value = 0;
+    if (!e->terminated[e->steps - 1])
+        value = dr_episode_return(e) / e->steps / (1 - batch->discount);
+    for (int i = e->steps; i >= first; i--) {
+        if (i < e->steps)
+            value = e->reward[i] + batch->discount * value;
+        if (i < limit)
+            batch->value[(size_t)(t + i - first) * (size_t)batch->rows + (size_t)sequence] =
+                (float)value;
+    }
+}
+
 static void fill_sequence(const dr_replay *replay, const dr_batch *batch, int sequence,
                           const dr_noise_key *key)
 {
@@ -152,6 +168,9 @@ static void fill_sequence(const dr_replay *replay, const dr_batch *batch, int se
             e = pick_episode(replay, u[0]);
             if (index < 0)
                 index = (int)((double)u[1] * e->steps);
+            int left = batch->length - t, entries = e->steps + 1 - index;
+            if (batch->value)
+                put_values(batch, e, index, index + (left < entries ? left : entries), t, sequence);
         }
         put_entry(batch, (size_t)t * (size_t)batch->rows + (size_t)sequence, e, index++, begins);
     }

@@ -10,6 +10,10 @@
  * proportion to its entries. Where that episode ends early, the sequence goes on at the first
  * entry of another one. `first` is 1 where either begins, also in mid-episode: the latent then
  * is the learned initial state, as in the public DreamerV3 code.
+ *
+ * The return from entry i on is the discounted sum of the rewards that followed it, to the end of
+ * the episode: of what was done, not of what would be best. Where the episode was cut, not
+ * terminated, it is taken to go on at its mean reward for ever.
  */
 #ifndef DR_LEARNER_REPLAY_H
 #define DR_LEARNER_REPLAY_H
@@ -36,6 +40,8 @@ typedef struct {
     float *reward;      /* [length * rows] */
     float *cont;        /* [length * rows]: 0 where the episode terminated */
     float *first;       /* [length * rows]: 1 where a sequence or an episode begins */
+    float *value;       /* [length * rows]: the return from here on; NULL: no value head */
+    double discount;    /* a step, of value; below 1 */
 } dr_batch;
 
 /* Fills *batch; what is drawn is a function of (seed, draw) and of the episodes alone. There

@@ -4,9 +4,13 @@
  * depend on the step before is computed on all steps at once: the encoder, the prior, the heads.
  *
  *     L = mean over rows and time of
- *         sum (decoded - symlog(observation))^2 - log p(reward) - log p(continue)
+ *         observation_scale sum (decoded - symlog(observation))^2 - log p(reward) - log p(continue)
+ *         - log p(return from here on), where there is a value head
  *         + dynamics_scale       max(free_nats, KL(stop(posterior) || prior))
  *         + representation_scale max(free_nats, KL(posterior || stop(prior)))
+ *
+ * The value head learns what the episodes' actions brought, as a reader of the latent: it does not
+ * shape it.
  *
  * (Hafner et al. 2023, "Mastering diverse domains through world models", equations 4 and 5, with
  * the constants of the public PyTorch code.)
@@ -80,14 +84,14 @@ static bool check_dialect(dr_graph *g, const dr_rssm_config *c)
     bool vectors = true;
     for (int i = 0; i < c->observation_count; i++)
         vectors = vectors && c->observations[i].kind == DR_RSSM_VECTOR;
-    if (c->actor.mlp.layers || c->value.mlp.layers) {
-        dr_graph_fail(g, "config: actor and value have no losses in this version, leave them out");
+    if (c->actor.mlp.layers) {
+        dr_graph_fail(g, "config: an actor has no loss in this version, leave it out");
         return false;
     }
-    if (c->dialect == DR_RSSM_DREAMER3_TORCH && c->classes && vectors && !c->action_discrete)
+    if (c->dialect == DR_RSSM_DREAMER3_TORCH && c->classes && vectors)
         return true;
-    dr_graph_fail(g, "config: only dreamer3_torch with categorical latents, vector observations "
-                     "and continuous actions can be learned");
+    dr_graph_fail(g, "config: only dreamer3_torch with categorical latents and vector "
+                     "observations can be learned");
     return false;
 }
 
@@ -103,8 +107,11 @@ static void build(dr_graph *g, const dr_rssm_config *c, int length, const dr_lea
     filtered f = filter(g, c, length, dr_rssm_encode(g, c, observations), steps);
     dr_node prior = dr_rssm_distribution(g, c, dr_rssm_prior(g, c, f.state.deter));
     dr_node feature = dr_rssm_feature(g, c, f.state), sum = DR_NODE_NONE;
-    if (c->decoder.layers > 0)
-        sum = add_loss(g, sum, "loss.observation", observation_loss(g, c, f.state, observations));
+    if (c->decoder.layers > 0) {
+        dr_node loss = observation_loss(g, c, f.state, observations);
+        dr_graph_output(g, "loss.observation", dr_mean(g, loss));
+        sum = o->observation_scale == 1 ? loss : dr_affine(g, loss, o->observation_scale, 0.0f);
+    }
     if (c->reward.mlp.layers > 0) {
         dr_node target = dr_graph_input_repeat(g, "reward", dr_shape_0(), length);
         sum = add_loss(g, sum, "loss.reward",
@@ -118,6 +125,11 @@ static void build(dr_graph *g, const dr_rssm_config *c, int length, const dr_lea
     if (sum == DR_NODE_NONE) {
         dr_graph_fail(g, "config has none of decoder, reward and continue: nothing to learn from");
         return;
+    }
+    if (c->value.mlp.layers > 0) {
+        dr_node target = dr_graph_input_repeat(g, "value", dr_shape_0(), length);
+        dr_node value = dr_rssm_value(g, c, dr_stop_gradient(g, feature));
+        sum = add_loss(g, sum, "loss.value", dr_rssm_number_loss(g, c, value, target));
     }
     sum = add_kl(g, sum, "loss.dynamics", dr_stop_gradient(g, f.posterior), prior,
                  o->dynamics_scale, o->free_nats);

@@ -82,6 +82,22 @@ def test_recorded_episodes_are_enough_without_an_environment(tmp_path, config):
     assert manifest["name"] == "swing" and manifest["training"]["env"] == "Pendulum-v1"
 
 
+def test_choices_and_early_ends_are_learned_from(tmp_path, config):
+    episodes = tmp_path / "episodes"
+    told = events(learn("--env", "cartpole", "--out", tmp_path / "made", "--record", episodes, "--model-config", config,
+                        "--json", *SMALL))
+    assert told[-1]["env_steps"] >= 600 and 1 <= told[-1]["mean_return"] <= 500
+    assert told[-2]["continue"] > 0  # the loss of a head that has seen ends
+    manifest = json.loads((tmp_path / "made/manifest.json").read_text())
+    assert manifest["action_space"] == {"type": "Discrete", "n": 2, "start": 0}
+    assert manifest["observation_space"]["high"][1] is None
+    assert manifest["training"]["episodes"] > 10  # most are short
+    told = events(learn("--episodes", episodes, "--out", tmp_path / "again", "--model-config", config,
+                        "--updates", "20", "--rows", "4", "--length", "8", "--json"))
+    again = json.loads((tmp_path / "again/manifest.json").read_text())
+    assert again["training"]["env"] == "CartPole-v1" and again["planning"] == manifest["planning"]
+
+
 def test_an_interrupted_run_leaves_a_checkpoint(tmp_path, config):
     out = tmp_path / "made"
     command = [DREAMD, "learn", "--env", "pendulum", "--out", out, "--model-config", config, "--updates", "100000000",
@@ -131,6 +147,6 @@ def test_a_config_that_is_wrong_is_named_with_its_field(tmp_path, config):
 
 
 def test_a_head_that_would_never_be_learned_is_refused(tmp_path, config):
-    config.write_text(json.dumps(CONFIG | {"value": {"layers": 1, "units": 16}}))
+    config.write_text(json.dumps(CONFIG | {"actor": {"layers": 1, "units": 16, "min_std": 0.1, "max_std": 1}}))
     result = learn("--env", "pendulum", "--out", tmp_path / "x", "--model-config", config, *SMALL, code=1)
-    assert "actor and value" in result.stderr and not (tmp_path / "x").exists()
+    assert "an actor" in result.stderr and not (tmp_path / "x").exists()

@@ -39,7 +39,10 @@ class World:
         self.names = {f"observation.{key}" if key else "observation": math.prod(leaf["shape"])
                       for key, leaf in leaves.items()}
         space = manifest["action_space"]
-        self.actions = math.prod(space["shape"])
+        self.discrete = space["type"] == "Discrete"  # a one-hot, taken as it is
+        self.actions = space["n"] if self.discrete else math.prod(space["shape"])
+        if self.discrete:
+            return
         bound = lambda key: torch.full([self.actions], float(space[key])) if not isinstance(space[key], list) \
             else torch.tensor(space[key], dtype=torch.float32)
         self.low, self.high = bound("low"), bound("high")
@@ -73,6 +76,8 @@ class World:
         return self.mlp("encoder", torch.sign(x) * torch.log1p(torch.abs(x)))
 
     def own_action(self, action):
+        if self.discrete:
+            return action
         return (action - self.low) / (self.high - self.low) * 2 - 1
 
     def space_action(self, action):
@@ -124,12 +129,31 @@ def pendulum(random, actions):
     return np.stack(seen)
 
 
+def cartpole(random, actions):
+    """What a cartpole shows under one-hot actions: place, speed, angle and spin, [steps, rows, 4]."""
+    state, seen = random.uniform(-0.05, 0.05, (4, ROWS)), []
+    for choice in actions.argmax(-1):
+        _, speed, angle, spin = state
+        push = (20 * choice - 10 + 0.05 * spin**2 * np.sin(angle)) / 1.1
+        spin_change = (9.8 * np.sin(angle) - np.cos(angle) * push) / (0.5 * (4 / 3 - 0.1 * np.cos(angle)**2 / 1.1))
+        speed_change = push - 0.05 * spin_change * np.cos(angle) / 1.1
+        state = state + 0.02 * np.stack([speed, speed_change, spin, spin_change])
+        seen.append(state.T)
+    return np.stack(seen)
+
+
+def draw_actions(world, random, steps):
+    if world.discrete:
+        return np.eye(world.actions)[random.integers(world.actions, size=(steps, ROWS))]
+    return random.uniform(world.low.numpy(), world.high.numpy(), (steps, ROWS, world.actions))
+
+
 def inputs(world, random):
-    low, high = world.low.numpy(), world.high.numpy()
-    given = {f"{verb}.in.action": random.uniform(low, high, (steps, ROWS, world.actions))
+    given = {f"{verb}.in.action": draw_actions(world, random, steps)
              for verb, steps in (("observe", OBSERVES), ("step", STEPS))}
+    worlds = {3: pendulum, 4: cartpole} if world.names.keys() == {"observation"} else {3: pendulum}
     for name, width in world.names.items():
-        given[f"observe.in.{name}"] = (pendulum(random, given["observe.in.action"]) if width == 3
+        given[f"observe.in.{name}"] = (worlds[width](random, given["observe.in.action"]) if width in worlds
                                        else random.normal(size=(OBSERVES, ROWS, width)))
     return {name: values.astype(np.float32) for name, values in given.items()}
 

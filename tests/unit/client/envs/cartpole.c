@@ -8,8 +8,8 @@
 #include "client/envs/env.h"
 
 #define GOLDEN "tests/golden/cartpole_env/trajectories.txt"
-/* NumPy's sine and the C library's may differ in the last bit; in the 25 steps after which comparing
- * begins anew ("at") that stays far below this. Largest difference seen: 0. */
+/* NumPy's sine and the C library's may differ in the last bit; in the 25 steps after which
+ * comparing begins anew ("at") that stays far below this. Largest difference seen: 0. */
 #define TOLERANCE 1e-6
 
 static void expect_observation(const float *found, const double *wanted, int line)

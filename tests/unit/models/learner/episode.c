@@ -53,6 +53,56 @@ Test(episode, is_read_back_as_it_was_written, .init = make_folder, .fini = remov
     dr_episode_destroy(e);
 }
 
+/* A choice is its number in the file and a one-hot in memory. */
+static const char choices[] = "{\"o\": {\"type\": \"Box\", \"shape\": [1], \"dtype\": \"float32\"},"
+                              " \"a\": {\"type\": \"Discrete\", \"n\": 3, \"start\": 5}}";
+
+static void parse_choices(dr_episode_spaces *out)
+{
+    dr_error err = {0};
+    dr_json *json;
+    dr_json_scope scope;
+    *out = (dr_episode_spaces){0};
+    cr_assert_eq(dr_json_parse(&json, choices, sizeof choices - 1, "test", NULL, &err), DR_OK);
+    cr_assert_eq(dr_json_scope_init(&scope, json, "test", "", &err), DR_OK);
+    cr_assert_eq(dr_space_parse(&out->observation, &scope, "o", &err), DR_OK, "%s", err.message);
+    cr_assert_eq(dr_space_parse(&out->action, &scope, "a", &err), DR_OK, "%s", err.message);
+    dr_json_release(json);
+}
+
+Test(episode, keeps_choices_as_their_numbers, .init = make_folder, .fini = remove_folder)
+{
+    static const float rows[4][3] = {{0, 1, 0}, {0, 0, 1}, {1, 0, 0}, {0, 0, 1}};
+    dr_error err = {0};
+    dr_episode_spaces made, found = {0};
+    dr_episode *e, *again;
+    float at = 0;
+    parse_choices(&made);
+    cr_assert(eq(i64, dr_episode_action_width(made.action), 3));
+    cr_assert_eq(dr_episode_create(&e, 1, 3, 4, &at, &err), DR_OK);
+    for (int t = 0; t < 4; t++)
+        dr_episode_add(e, rows[t], 1, t == 3, 0, &at);
+    const char *path = temp_dir_path(folder, "choices.safetensors");
+    cr_assert_eq(dr_episode_save(e, &made, path, &err), DR_OK, "%s", err.message);
+
+    dr_safetensors *file;
+    cr_assert_eq(dr_safetensors_open(&file, path, 1 << 20, &err), DR_OK);
+    const dr_tensor *action = dr_safetensors_find(file, "action");
+    cr_assert(action && action->dtype == DR_I64 && action->rank == 1);
+    const int64_t numbers[4] = {6, 7, 5, 7};
+    cr_assert_eq(memcmp(action->data, numbers, sizeof numbers), 0);
+    dr_safetensors_close(file);
+
+    cr_assert_eq(dr_episode_load(&again, &found, path, &err), DR_OK, "%s", err.message);
+    cr_assert(eq(int, again->action_width, 3));
+    cr_assert_eq(memcmp(again->action, rows, sizeof rows), 0);
+    cr_assert(again->terminated[3] == 1);
+    dr_episode_spaces_deinit(&found);
+    dr_episode_spaces_deinit(&made);
+    dr_episode_destroy(again);
+    dr_episode_destroy(e);
+}
+
 /* A Dict's leaves lie apart in the file and together in memory. */
 Test(episode, keeps_the_leaves_of_a_dict_apart, .init = make_folder, .fini = remove_folder)
 {
@@ -134,6 +184,10 @@ static const char good_spaces[] =
     "{\"observation_space\": {\"type\": \"Box\", \"shape\": [2], \"dtype\": \"float32\"},"
     " \"action_space\": {\"type\": \"Box\", \"shape\": [1], \"dtype\": \"float32\"}}";
 
+static const char choice_spaces[] =
+    "{\"observation_space\": {\"type\": \"Box\", \"shape\": [2], \"dtype\": \"float32\"},"
+    " \"action_space\": {\"type\": \"Discrete\", \"n\": 3, \"start\": 5}}";
+
 /* One file with one thing wrong; NULL and 0 stand for what is right. */
 typedef struct {
     char what[64];     /* the name of the case */
@@ -142,6 +196,7 @@ typedef struct {
     int64_t observations, actions, width; /* -1: left out */
     int flag, flag_at;
     int not_finite, surplus, dtype;
+    float choice; /* not 0: the second action is this number of a Discrete of 5 to 7 */
 } hostile;
 
 static hostile cases[] = {
@@ -172,6 +227,10 @@ static hostile cases[] = {
     {.what = "an end in the middle", .expected = "before the last", .flag = 1, .flag_at = 1},
     {.what = "a NaN", .expected = "not finite", .not_finite = 1},
     {.what = "a surplus tensor", .expected = "tensors", .surplus = 1},
+    {.what = "a choice below the first", .expected = "is 4, expected", .choice = 4},
+    {.what = "a choice past the last", .expected = "from 5 to 7", .choice = 8},
+    {.what = "half a choice", .expected = "whole number", .choice = 5.5f},
+    {.what = "a choice that is no number", .expected = "not finite", .choice = NAN},
     {.what = "flags as floats", .expected = "U8 or BOOL", .dtype = 1},
 };
 
@@ -198,11 +257,13 @@ static void write_hostile(const hostile *c, const char *path)
     cr_assert_eq(dr_safetensors_writer_add_metadata(
                      writer, "kind", c->kind[0] ? c->kind : "dreamd.episode.1", NULL),
                  DR_OK);
-    cr_assert_eq(dr_safetensors_writer_add_metadata(writer, "spaces",
-                                                    c->spaces[0] ? c->spaces : good_spaces, NULL),
-                 DR_OK);
+    const char *text = c->spaces[0] ? c->spaces : c->choice != 0 ? choice_spaces : good_spaces;
+    cr_assert_eq(dr_safetensors_writer_add_metadata(writer, "spaces", text, NULL), DR_OK);
     add(writer, "observation", DR_F32, 2, observations, width, numbers);
-    if (c->actions >= 0)
+    const float chosen[3] = {5, c->choice, 7};
+    if (c->choice != 0)
+        add(writer, "action", DR_F32, 1, 3, 1, chosen);
+    else if (c->actions >= 0)
         add(writer, "action", DR_F32, 2, c->actions ? c->actions : 3, 1, numbers);
     add(writer, "reward", DR_F32, 1, 3, 1, numbers);
     add(writer, "terminated", c->dtype ? DR_F32 : DR_U8, 1, 3, 1,

@@ -21,7 +21,7 @@ static dr_manifest *manifest;
 static dr_learner *learner;
 static float observation[ENTRIES * 3], action[ENTRIES], reward[ENTRIES], cont[ENTRIES];
 static float first[ENTRIES], uniform[ENTRIES * GROUPS];
-static const dr_batch batch = {ROWS, LENGTH, observation, action, reward, cont, first};
+static const dr_batch batch = {ROWS, LENGTH, observation, action, reward, cont, first, NULL, 0};
 
 static void fill(float *values, size_t count, float scale, uint32_t site)
 {

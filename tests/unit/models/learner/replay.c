@@ -1,6 +1,7 @@
 /* Batches: where sequences begin, what they hold, how episodes follow each other. */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <math.h>
 #include <string.h>
 
 #include "models/base/mem.h"
@@ -11,7 +12,7 @@ enum { ROWS = 16, LENGTH = 12, ENTRIES = ROWS * LENGTH };
 static dr_replay *replay;
 static float observation[ENTRIES * 2], action[ENTRIES], reward[ENTRIES], cont[ENTRIES];
 static float first[ENTRIES];
-static const dr_batch batch = {ROWS, LENGTH, observation, action, reward, cont, first};
+static const dr_batch batch = {ROWS, LENGTH, observation, action, reward, cont, first, NULL, 0};
 
 /* Observation t of episode n is (n, t), action and reward t lead to it: n + t / 100, -t. */
 static dr_episode *make_episode(int number, int steps, int terminates)
@@ -71,6 +72,37 @@ Test(replay, entries_hold_what_led_to_the_observation, .init = make_replay, .fin
         for (int i = 0; i < ENTRIES; i++)
             check_entry(i, 30, 1);
     }
+}
+
+/* Of rewards -1, -2 ... -steps: summed from the end; a cut episode goes on at its mean. */
+static double value_at(int time, int steps, int terminates, double discount)
+{
+    double value = terminates ? 0 : -(steps + 1) / 2.0 / (1 - discount);
+    for (int t = steps; t > time; t--)
+        value = -t + discount * value;
+    return value;
+}
+
+Test(replay, the_value_is_the_discounted_return_from_an_entry_on, .init = make_replay,
+     .fini = free_replay)
+{
+    static float value[ENTRIES];
+    dr_batch valued = batch;
+    int ends[2] = {0, 0};
+    valued.value = value;
+    valued.discount = 0.9;
+    add(1, 5, 1);
+    add(2, 30, 0);
+    for (uint64_t draw = 0; draw < 50; draw++) {
+        dr_replay_sample(replay, &valued, 0, draw);
+        for (int i = 0; i < ENTRIES; i++) {
+            int terminates = number_at(i) == 1, steps = terminates ? 5 : 30;
+            double wanted = value_at(time_at(i), steps, terminates, 0.9);
+            cr_assert(epsilon_eq(dbl, value[i], wanted, 1e-4 * fabs(wanted)), "entry %d", i);
+            ends[terminates] += time_at(i) == steps;
+        }
+    }
+    cr_assert(ends[0] > 0 && ends[1] > 0);
 }
 
 Test(replay, a_sequence_begins_with_first_also_in_mid_episode, .init = make_replay,
