@@ -24,7 +24,8 @@
  *
  * A latent knows whether it was just reset (the part "first", 1 in the initial state and 0 ever
  * after), so that the first observe ignores its action, whatever the caller passes. Observations
- * are flat [elements]; where the space is no Dict the name is "observation" alone.
+ * are flat [elements], a Discrete one-hot [n]; where the space is no Dict the name is "observation"
+ * alone.
  */
 #ifndef DR_FAMILY_FAMILY_H
 #define DR_FAMILY_FAMILY_H

@@ -172,7 +172,8 @@ static float *found_at(const drive *d, const dr_compiled *compiled, const char *
     memcpy(found, dr_compiled_output(compiled, index) + row * width, (size_t)width * sizeof *found);
     if (strstr(output, ".logits") && d->fixture->unimix > 0)
         mix_logits(found, width, shape.dim[shape.rank - 1], (double)d->fixture->unimix);
-    if (d->fixture->image && strcmp(output + strcspn(output, ".") + 1, d->fixture->image) == 0)
+    const char *dot = strchr(output, '.');
+    if (d->fixture->image && dot && strcmp(dot + 1, d->fixture->image) == 0)
         for (int64_t i = 0; i < width; i++)
             found[i] = found[i] / 255 + d->fixture->image_offset;
     return found;
