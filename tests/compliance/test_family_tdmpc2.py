@@ -37,8 +37,14 @@ def client(served):
         yield Client(channel)
 
 
+def as_sent(observation):
+    """Pictures are bytes, everything else floats."""
+    observation = np.asarray(observation)
+    return observation if observation.dtype == np.uint8 else observation.astype("<f4")
+
+
 def observe(client, session, observation, action=None, **fields):
-    request = put(simulation.ObserveRequest(session_id=session, **fields), observation=np.asarray(observation, "<f4"))
+    request = put(simulation.ObserveRequest(session_id=session, **fields), observation=as_sent(observation))
     if action is not None:
         put(request, action=np.asarray(action, "<f4"))
     return arrays(client.simulation.Observe(request))
@@ -46,7 +52,7 @@ def observe(client, session, observation, action=None, **fields):
 
 def encode(client, session, observation):
     request = simulation.EncodeRequest(session_id=session)
-    return arrays(client.simulation.Encode(put(request, observation=np.asarray(observation, "<f4"))))["embedding"]
+    return arrays(client.simulation.Encode(put(request, observation=as_sent(observation))))["embedding"]
 
 
 # ---- golden files ----
