@@ -2,8 +2,8 @@
  *
  * Three kinds of convolution: VALID with stride 2 (World Models' shape, taken over by PlaNet up to
  * DreamerV2), SAME with stride 2 (DreamerV3 in PyTorch), SAME with stride 1 and pooling
- * (DreamerV3 in JAX). Pictures are [H, W, C] inside; where the original had its channels first, only
- * flattening shows it.
+ * (DreamerV3 in JAX). Pictures are [H, W, C] inside; where the original had its channels first,
+ * only flattening shows it.
  */
 #include <stdio.h>
 

@@ -47,47 +47,51 @@
     "\"actor\": {\"layers\": " layers ", \"units\": 12}"
 #define JAX_VECTORS(layers) "\"layers\": " layers ", \"units\": 12"
 
+/* clang-format off */
 const reference_case references[REFERENCES] = {
     {"planet/image",
      MANIFEST(PLANET ", \"dither\": false", DICT("\"image\": " IMAGE("64, 64, 3")), BOX("3"))},
     {"planet/dither", MANIFEST(PLANET, DICT("\"image\": " IMAGE("64, 64, 1")), BOX("3"))},
     {"dreamer1/continuous", MANIFEST(DREAMER1, DICT("\"image\": " IMAGE("64, 64, 3")), BOX("3"))},
-    {"dreamer1/discrete", MANIFEST(DREAMER1 ", " NETWORK("continue", "3"),
-                                   DICT("\"image\": " IMAGE("64, 64, 1")), DISCRETE("4"))},
+    {"dreamer1/discrete",
+     MANIFEST(DREAMER1 ", " NETWORK("continue", "3"),
+              DICT("\"image\": " IMAGE("64, 64, 1")), DISCRETE("4"))},
     {"dreamer2/vector",
      MANIFEST(DREAMER2(ONEHOT2, "4") ", " CODER(UNITS("4")) ", " NETWORK("actor", "4"),
               DICT("\"velocity\": " VECTOR("3") ", \"position\": " VECTOR("2, 2")), BOX("2"))},
-    {"dreamer2/image", MANIFEST(DREAMER2(ONEHOT2, "4") ", " CODER("\"depth\": 2") ", " NETWORK(
-                                    "actor", "4") ", " NETWORK("continue", "4"),
-                                DICT("\"image\": " IMAGE("64, 64, 1")), DISCRETE("4"))},
+    {"dreamer2/image",
+     MANIFEST(DREAMER2(ONEHOT2, "4") ", " CODER("\"depth\": 2") ", "
+              NETWORK("actor", "4") ", " NETWORK("continue", "4"),
+              DICT("\"image\": " IMAGE("64, 64, 1")), DISCRETE("4"))},
     {"dreamer2/mixed",
-     MANIFEST(DREAMER2(ONEHOT2, "2") ", \"norm\": \"layer\", " CODER(UNITS(
-                  "2") ", \"depth\": 2") ", " NETWORK("actor", "2") ", " NETWORK("continue", "2"),
+     MANIFEST(DREAMER2(ONEHOT2, "2") ", \"norm\": \"layer\", " CODER(UNITS("2") ", \"depth\": 2") ", "
+              NETWORK("actor", "2") ", " NETWORK("continue", "2"),
               DICT("\"state\": " VECTOR("3") ", \"image\": " IMAGE("64, 64, 1")), DISCRETE("3"))},
     {"dreamer2/gaussian",
-     MANIFEST(DREAMER2("\"stoch\": 6, \"classes\": 0", "2") ", \"norm\": \"layer\", " CODER(
-                  UNITS("2")) ", \"actor\": {\"layers\": 2, \"units\": 10, "
-                              "\"distribution\": \"tanh_normal\"}",
+     MANIFEST(DREAMER2("\"stoch\": 6, \"classes\": 0", "2") ", \"norm\": \"layer\", "
+              CODER(UNITS("2"))
+              ", \"actor\": {" UNITS("2") ", \"distribution\": \"tanh_normal\"}",
               DICT("\"state\": " VECTOR("5")), BOX("3"))},
     {"dreamer3_jax/vector",
      MANIFEST(JAX("4", "3") ", " CODER(JAX_VECTORS("3")),
               DICT("\"velocity\": " VECTOR("3") ", \"position\": " VECTOR("2, 2")), BOX("2"))},
     {"dreamer3_jax/image",
-     MANIFEST(
-         JAX("8", "3") ", \"encoder\": {" JAX_VECTORS("2") ", \"depth\": 3, \"mults\": [1, 2, 3, "
-                                                           "4]}, \"decoder\": {" JAX_VECTORS(
-                                                               "3") ", \"depth\": 3, \"mults\": "
-                                                                    "[1, 2, 3, 4], \"blocks\": 4}",
-         DICT("\"image\": " IMAGE("48, 48, 3") ", \"state\": " VECTOR("3")), DISCRETE("4"))},
+     MANIFEST(JAX("8", "3")
+              ", \"encoder\": {" JAX_VECTORS("2") ", \"depth\": 3, \"mults\": [1, 2, 3, 4]}"
+              ", \"decoder\": {" JAX_VECTORS("3") ", \"depth\": 3, \"mults\": [1, 2, 3, 4], "
+              "\"blocks\": 4}",
+              DICT("\"image\": " IMAGE("48, 48, 3") ", \"state\": " VECTOR("3")), DISCRETE("4"))},
     {"dreamer3_jax/images",
-     MANIFEST(JAX("8", "2") ", \"encoder\": {\"depth\": 2, \"mults\": [1, 2, 3, 4]}, "
-                            "\"decoder\": {\"units\": 12, \"depth\": 2, \"mults\": [1, 2, 3, 4], "
-                            "\"blocks\": 4}",
+     MANIFEST(JAX("8", "2")
+              ", \"encoder\": {\"depth\": 2, \"mults\": [1, 2, 3, 4]}"
+              ", \"decoder\": {\"units\": 12, \"depth\": 2, \"mults\": [1, 2, 3, 4], "
+              "\"blocks\": 4}",
               DICT("\"view\": " IMAGE("48, 48, 3") ", \"depth\": " IMAGE("48, 48, 1")), BOX("3"))},
     {"dreamer3_jax/discrete",
      MANIFEST(JAX("8", "3") ", " CODER(JAX_VECTORS("3")),
               DICT("\"tile\": " DISCRETE("3") ", \"height\": " VECTOR("")), DISCRETE("3"))},
 };
+/* clang-format on */
 
 /* ---- names and layouts ---- */
 

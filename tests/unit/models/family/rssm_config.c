@@ -1,4 +1,4 @@
-/* Goal: a config of rssm is taken or refused for what its dialect has, and options do what they say.
+/* Goal: a config of rssm is taken or refused for what its dialect has; options do what they say.
  * Method: small manifests with random weights; messages by a part that names the field. */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

@@ -317,8 +317,8 @@ Test(rssm_sampling, choices_are_drawn_from_their_logits_and_the_dialect_s_mixtur
 
 /* ---- dither ---- */
 
-/* Weights that pass 64 pixels through four layers, each channel one of two taps of a channel before:
- * embedding[i] = some pixel + 1, each another one. */
+/* Weights that pass 64 pixels through four layers, each channel one of two taps of a channel
+ * before: embedding[i] = some pixel + 1, each another one. */
 static void pass_pixels(dr_params *params)
 {
     for (int layer = 0; layer < 4; layer++) {
