@@ -64,7 +64,8 @@ const reference_case references[REFERENCES] = {
               NETWORK("actor", "4") ", " NETWORK("continue", "4"),
               DICT("\"image\": " IMAGE("64, 64, 1")), DISCRETE("4"))},
     {"dreamer2/mixed",
-     MANIFEST(DREAMER2(ONEHOT2, "2") ", \"norm\": \"layer\", " CODER(UNITS("2") ", \"depth\": 2") ", "
+     MANIFEST(DREAMER2(ONEHOT2, "2") ", \"norm\": \"layer\", "
+              CODER(UNITS("2") ", \"depth\": 2") ", "
               NETWORK("actor", "2") ", " NETWORK("continue", "2"),
               DICT("\"state\": " VECTOR("3") ", \"image\": " IMAGE("64, 64, 1")), DISCRETE("3"))},
     {"dreamer2/gaussian",
