@@ -93,9 +93,9 @@ def run_replay(binary, env, totals):
     totals.add(f"{binary.name} ({len(inputs)} inputs)", 1 - failed, failed, 0, seconds)
 
 
-def run_pytest(folder, env, totals, report, timeout):
+def run_pytest(folder, files, env, totals, report, timeout):
     command = [sys.executable, "-m", "pytest", "-q", "-x" if os.environ.get("FIRST") else "-q", "-p", "no:cacheprovider",
-               "--timeout=300", "-rs", f"--junitxml={report}", str(folder.relative_to(ROOT))]
+               "--timeout=300", "-rs", f"--junitxml={report}", *(str(path.relative_to(ROOT)) for path in files)]
     code, output, seconds = run(command, env, timeout)
     passed = failed = skipped = 0
     if report.exists():
@@ -125,7 +125,7 @@ def main():
     parser.add_argument("--build", default="build")
     parser.add_argument("--sanitizer", default="")
     parser.add_argument("--ecosystem", action="store_true", help="the slower tests, with torch")
-    parser.add_argument("--only", default="", help="only what has this word in its name")
+    parser.add_argument("--only", default="", help="only what has one of these words, between commas, in its name")
     arguments = parser.parse_args()
     tests = pathlib.Path(arguments.build).resolve() / "tests"
     totals = Totals()
@@ -133,7 +133,8 @@ def main():
         logs = pathlib.Path(name) / "sanitizer"
         logs.mkdir()
         env = environment(arguments, logs)
-        wanted = lambda path: arguments.only in str(path)
+        words = arguments.only.split(",")
+        wanted = lambda path: any(word in str(path.relative_to(path.parents[1])) for word in words)
         if not arguments.ecosystem:
             for binary in filter(wanted, sorted(tests.glob("unit_*"))):
                 if os.access(binary, os.X_OK) and binary.is_file():
@@ -141,9 +142,10 @@ def main():
             for binary in filter(wanted, sorted(tests.glob("fuzz_*"))):
                 run_replay(binary, env, totals)
         folders = ["tests/ecosystem"] if arguments.ecosystem else ["tests/compliance"]
-        for folder in filter(wanted, (ROOT / folder for folder in folders)):
-            if folder.is_dir():
-                run_pytest(folder, env, totals, pathlib.Path(name) / "report.xml", 3000)
+        for folder in (ROOT / folder for folder in folders):
+            files = [path for path in sorted(folder.glob("test_*.py")) if wanted(path)]
+            if files:
+                run_pytest(folder, files, env, totals, pathlib.Path(name) / "report.xml", 3000)
         read_sanitizer_logs(logs, totals)
     for note in totals.notes:
         print(note)
