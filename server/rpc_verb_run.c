@@ -68,12 +68,12 @@ static uint64_t output_bytes(const dr_verb_call *vc, const dr_verb_output *outpu
 static void describe(dr_verb_output *out, const dr_verb_call *vc, dr_verb verb, int index)
 {
     const dr_served_output *from = &vc->served->verbs[verb].list[index];
-    bool is_space = from->leaf && !vc->wire.raw;
+    const dr_space_leaf *leaf = dr_wire_output_leaf(from, vc->wire.raw);
     *out = (dr_verb_output){
         .index = index,
-        .dtype = is_space ? from->leaf->dtype : DR_F32,
-        .width = is_space ? from->leaf->count : from->width,
-        .clamp = is_space ? from->leaf : NULL,
+        .dtype = leaf ? leaf->dtype : DR_F32,
+        .width = leaf ? leaf->count : from->width,
+        .clamp = leaf,
     };
 }
 

@@ -118,6 +118,9 @@ DR_CHECKED dr_code dr_wire_reply_init(dr_wire_reply *reply, size_t max, dr_arena
 DR_CHECKED dr_code dr_wire_reply_add(dr_wire_reply *reply, const char *name, dr_dtype dtype,
                                      uint32_t rows, int rank, const int64_t *shape,
                                      const void *data, dr_arena *arena, dr_error *err);
+/* The part of a space that an output is brought into on the wire: a Discrete always, which is its
+ * number there, a Box unless it is asked for raw, nothing else. NULL: floats as they are. */
+const dr_space_leaf *dr_wire_output_leaf(const dr_served_output *output, bool raw);
 /* The shape and type that an output has on the wire. */
 void dr_wire_output_shape(const dr_served_output *output, bool raw, dr_dtype *dtype, int *rank,
                           int64_t shape[DR_RANK_MAX]);

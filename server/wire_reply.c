@@ -114,12 +114,18 @@ int dr_wire_outputs_add(dr_wire_outputs *out, const dr_served *served, dr_verb v
     return added;
 }
 
+const dr_space_leaf *dr_wire_output_leaf(const dr_served_output *output, bool raw)
+{
+    bool is_choice = output->leaf && output->leaf->kind == DR_SPACE_DISCRETE;
+    return is_choice || !raw ? output->leaf : NULL;
+}
+
 void dr_wire_output_shape(const dr_served_output *output, bool raw, dr_dtype *dtype, int *rank,
                           int64_t shape[DR_RANK_MAX])
 {
     const dr_space_leaf *leaf = output->leaf;
-    *dtype = leaf && !raw ? leaf->dtype : DR_F32;
-    if (leaf && (leaf->kind == DR_SPACE_BOX || !raw)) {
+    *dtype = dr_wire_output_leaf(output, raw) ? leaf->dtype : DR_F32;
+    if (leaf) {
         *rank = leaf->rank;
         memcpy(shape, leaf->shape, sizeof *shape * (size_t)leaf->rank);
         return;

@@ -77,8 +77,9 @@ class Comparison:
             self.failures.append(f"{name} at {step} differs by {error:.3g}")
 
     def choice(self, name, found, one_hot, step):
-        """A choice as its number, or as a one-hot with a dimension more."""
-        self.equal(name, found.argmax(-1) if found.ndim > 1 else found, as_choice(one_hot), step)
+        """Over the wire a choice is its number: INT64, one a row."""
+        assert found.dtype == np.int64 and found.shape == one_hot.shape[:1], (name, found.dtype, found.shape)
+        self.equal(name, found, as_choice(one_hot), step)
 
     def equal(self, name, found, wanted, step):
         self.compared.add(name)
@@ -280,3 +281,27 @@ def test_a_checkpoint_in_the_jax_layout_agrees_with_the_golden_file(served, clie
     check("read", None, arrays(client.simulation.Decode(request)))
     assert not compare.failures, "\n".join(compare.failures[:20])
     print(f"{name}: {len(compare.compared)} tensors, worst {compare.worst:.1e}")
+
+
+def test_choices_are_numbers_in_every_reply(served, client, tmp_path):
+    golden, metadata = load(JAX / "discrete.safetensors")
+    checkpoint = jax_checkpoint(tmp_path, golden, json.loads(metadata["config"]))
+    register(served, tmp_path, "dreamerv3-jax", checkpoint, tmp_path / "config.yaml", "choices")
+    session = client.open("choices", rows=2, seed=1, latent_mode=simulation.LATENT_MODE_MODE).session_id
+    action = as_choice(golden["observe.in.action"][0])
+    seen = {"observation__tile": golden["observe.in.observation.tile"][0].astype("<i8"),
+            "observation__height": np.ascontiguousarray(golden["observe.in.observation.height"][0])}
+    read = ["action", "observation"]
+    calls = {"Observe": lambda raw: put(simulation.ObserveRequest(session_id=session, outputs=read, raw=raw), action=action, **seen),
+             "Step": lambda raw: put(simulation.StepRequest(session_id=session, outputs=read, raw=raw), action=action),
+             "Decode": lambda raw: simulation.DecodeRequest(session_id=session, outputs=read, raw=raw),
+             "Act": lambda raw: simulation.ActRequest(session_id=session, outputs=read[:1], raw=raw),
+             "Act, drawn": lambda raw: simulation.ActRequest(session_id=session, outputs=read[:1], raw=raw,
+                                                             action_mode=simulation.LATENT_MODE_SAMPLE),
+             "Plan": lambda raw: simulation.PlanRequest(session_id=session, raw=raw)}
+    for name, request in calls.items():
+        for raw in (False, True):
+            found = arrays(getattr(client.simulation, name.split(",")[0])(request(raw)))
+            for choice in ["action"] if name.startswith(("Act", "Plan")) else ["action", "observation.tile"]:
+                assert found[choice].dtype == np.int64 and found[choice].shape == (2,), (name, raw, choice, found[choice])
+                assert (0 <= found[choice]).all() and (found[choice] < 3).all(), (name, raw, choice, found[choice])

@@ -266,5 +266,15 @@ def test_a_folder_that_exists_stays(tmp_path):
 
 def test_wrong_usage_is_exit_code_2():
     command = [sys.executable, str(ROOT / "client/python/dreamd-import")]
-    for arguments in ([], ["keras", "x"], ["dreamerv3-torch", "x"]):
-        assert subprocess.run(command + arguments, capture_output=True).returncode == 2
+    for arguments, words in (([], "no source given; there are world-models, "), (["keras", "x"], "unknown source 'keras'"),
+                             (["dreamerv3-troch", "x"], "did you mean dreamerv3-torch?"), (["dreamer", "x"], "there are world-models"),
+                             (["dreamerv3-torch", "x"], "required: --config, --out")):
+        result = subprocess.run(command + arguments, capture_output=True, text=True)
+        assert result.returncode == 2 and words in result.stderr, (arguments, result.stderr)
+        assert result.stderr.startswith("dreamd-import") and result.stderr.count("\n") == 1 and "--help" in result.stderr
+
+
+def test_without_numpy_a_sentence_says_what_to_install():
+    command = [sys.executable, "-S", str(ROOT / "client/python/dreamd-import"), "tdmpc2", "x"]  # -S: no installed packages
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 1 and result.stderr.count("\n") == 1 and "python3-numpy" in result.stderr, result.stderr

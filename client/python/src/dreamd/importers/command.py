@@ -5,6 +5,7 @@ convert(file, config, out, name, say, **flags). MANY_FILES: it takes a list of f
 """
 
 import argparse
+import difflib
 import pathlib
 import re
 import sys
@@ -14,9 +15,27 @@ from . import ImportFailure, dreamerv3_jax, dreamerv3_torch, sheeprl_dreamerv3, 
 SOURCES = {source.SOURCE: source for source in (world_models, dreamerv3_torch, dreamerv3_jax, sheeprl_dreamerv3, tdmpc2)}
 
 
+class Parser(argparse.ArgumentParser):
+    """Wrong usage ends in one sentence that says where help is."""
+
+    def error(self, message):
+        print(f"{self.prog}: {message}; {self.prog} --help has examples", file=sys.stderr)
+        sys.exit(2)
+
+
+def check_source(parser, arguments):
+    """The first word is a source, or a sentence names the nearest."""
+    word = arguments[0] if arguments else ""
+    if word in SOURCES or word.startswith("-"):
+        return
+    near = difflib.get_close_matches(word, SOURCES, 1, 0.4)
+    wrong = f"unknown source {word!r}{f', did you mean {near[0]}?' if near else ';'}" if word else "no source given;"
+    parser.error(f"{wrong} there are {', '.join(SOURCES)}")
+
+
 def parse(arguments):
     examples = "\n".join(f"  {source.EXAMPLE}" for source in SOURCES.values())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="dreamd-import", description="Makes a dreamd checkpoint of a public one. Runs nothing that a file asks for.",
         epilog=f"examples:\n{examples}\n\nThen: dreamctl models register DIR",
         formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -32,11 +51,12 @@ def parse(arguments):
         sub.add_argument("--name", help="the model's name; default: the folder's")
         for flag, text in source.FLAGS.items():
             sub.add_argument(f"--{flag}", action="store_true", help=text)
+    check_source(parser, arguments)
     return parser.parse_args(arguments)
 
 
 def main(arguments=None):
-    options = parse(arguments)
+    options = parse(sys.argv[1:] if arguments is None else arguments)
     out = pathlib.Path(options.out)
     name = options.name or out.resolve().name
     source = SOURCES[options.source]
