@@ -26,14 +26,19 @@ dr_code dr_registry_summary(Dreamd__V1__Checkpoint *out, const dr_store_version 
     out->bytes = version->bytes;
     out->created_unix_ms = version->created_ms;
     out->parameters = version->parameters;
-    out->row_bytes = version->state_width ? dr_session_row_bytes(version->state_width) : 0;
+    uint64_t state_width = version->state_width;
     const dr_served *served = dr_models_find(daemon->models, version->digest);
     if (served) {
         out->loaded = true;
         out->loaded_bytes = served->loaded_bytes;
         out->sessions = served->sessions;
         out->parameters = (uint64_t)dr_model_param_count(served->model);
-        out->row_bytes = dr_session_row_bytes((uint64_t)served->state_width);
+        state_width = (uint64_t)served->state_width;
+    }
+    if (state_width > 0) {
+        out->row_bytes = dr_session_row_bytes(state_width);
+        out->session_rows_max =
+            dr_session_rows_max(state_width, daemon->options.session_bytes_max);
     }
     return out->checkpoint ? DR_OK : dr_mem_fail(err, "description of a checkpoint");
 }

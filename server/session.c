@@ -13,6 +13,13 @@ uint64_t dr_session_row_bytes(uint64_t state_width)
     return 2 * sizeof(float) * state_width + sizeof(dr_row);
 }
 
+uint64_t dr_session_rows_max(uint64_t state_width, uint64_t bytes_max)
+{
+    uint64_t left = bytes_max > sizeof(dr_session) ? bytes_max - sizeof(dr_session) : 0;
+    uint64_t rows = left / dr_session_row_bytes(state_width);
+    return rows < DR_SESSION_ROWS_MAX ? rows : DR_SESSION_ROWS_MAX;
+}
+
 uint64_t dr_session_bytes(const dr_served *model, uint32_t rows)
 {
     return sizeof(dr_session) + dr_session_row_bytes((uint64_t)model->state_width) * rows;

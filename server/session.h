@@ -109,6 +109,8 @@ DR_CHECKED dr_code dr_session_create(dr_session **out, dr_served *model,
 void dr_session_put_choices(const dr_session *session, float *states, uint32_t rows);
 /* Memory of one row; its state is doubled by the scratch. */
 uint64_t dr_session_row_bytes(uint64_t state_width);
+/* Rows of a session that has `bytes_max` to itself; at most DR_SESSION_ROWS_MAX. */
+uint64_t dr_session_rows_max(uint64_t state_width, uint64_t bytes_max);
 /* Bytes that a session of these rows takes, before anything is allocated. */
 uint64_t dr_session_bytes(const dr_served *model, uint32_t rows);
 void dr_session_retain(dr_session *session);

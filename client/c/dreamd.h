@@ -232,6 +232,7 @@ typedef struct {
     char family[32];
     char aliases[128]; /* "latest,best" */
     uint64_t parameters, bytes, row_bytes, sessions;
+    uint64_t session_rows_max; /* of a session, while no other is open */
     bool loaded;
 } dreamd_model;
 

@@ -19,6 +19,7 @@ void dreamd__model_fill(dreamd_model *out, const Dreamd__V1__Checkpoint *from,
                           .parameters = from->parameters,
                           .bytes = from->bytes,
                           .row_bytes = from->row_bytes,
+                          .session_rows_max = from->session_rows_max,
                           .sessions = from->sessions,
                           .loaded = from->loaded};
     copy(out->name, sizeof out->name, from->name);

@@ -28,18 +28,20 @@ typedef struct {
 
 static json_t *json_of_model(const dreamd_model *model)
 {
-    return json_pack("{s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:I}", "name", model->name,
+    return json_pack("{s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:I}", "name", model->name,
                      "version", (json_int_t)model->version, "aliases", model->aliases, "family",
                      model->family, "checkpoint", model->checkpoint, "parameters",
                      (json_int_t)model->parameters, "bytes", (json_int_t)model->bytes, "row_bytes",
-                     (json_int_t)model->row_bytes, "loaded", (int)model->loaded, "sessions",
+                     (json_int_t)model->row_bytes, "session_rows_max",
+                     (json_int_t)model->session_rows_max, "loaded", (int)model->loaded, "sessions",
                      (json_int_t)model->sessions);
 }
 
 static int list(state *s, dreamd_error *err)
 {
-    const char *const columns[] = {"name",      "version",    "aliases", "family",   "parameters",
-                                   "row_bytes", "checkpoint", "loaded",  "sessions", NULL};
+    const char *const columns[] = {"name",       "version",   "aliases",          "family",
+                                   "parameters", "row_bytes", "session_rows_max", "checkpoint",
+                                   "loaded",     "sessions",  NULL};
     dreamd_model *models;
     size_t count;
     int code = dreamd_models_list(&models, &count, s->client, err);

@@ -328,6 +328,15 @@ def test_sessions_past_their_memory(client):
                 simulation.CloseSessionRequest(session_id=session.session_id))
 
 
+def test_the_rows_that_a_model_names_are_the_most(tmp_path, start_daemon):
+    served = start_daemon("--zoo", make_zoo(tmp_path / "zoo", tiny=1), "--session-bytes-max", "8MiB")
+    with served.channel() as channel:
+        client = Client(channel)
+        rows = client.registry.GetModel(registry.GetModelRequest(model="tiny")).checkpoint.session_rows_max
+        fails(CODE.INVALID_ARGUMENT, lambda: client.open(rows=rows + 1), "rows", "8388608")
+        assert client.open(rows=rows).rows == rows
+
+
 def test_a_session_past_its_horizon_and_past_its_life(client):
     session = client.open(horizon=1, ttl_ms=500).session_id
     client.step(session, [[0, 0]])

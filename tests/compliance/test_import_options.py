@@ -285,6 +285,14 @@ def test_what_sheeprl_refuses(tmp_path, change, options, words):
     expect_refusal(tmp_path, run(tmp_path, "sheeprl-dreamerv3", sheeprl_config(**options)), *words)
 
 
+def test_a_sheeprl_file_cut_short(tmp_path):
+    write_torch(tmp_path / "file", sheeprl_groups())
+    whole = (tmp_path / "file").read_bytes()
+    for length in (0, 1, 100, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "file").write_bytes(whole[:length])
+        expect_refusal(tmp_path, run(tmp_path, "sheeprl-dreamerv3", sheeprl_config()), "not a whole file of torch.save")
+
+
 def test_a_replay_buffer_is_stepped_over_and_a_stranger_in_it_is_not(tmp_path):
     buffer = (text("rb") + b"csheeprl.data.buffers\nSequentialReplayBuffer\n)\x81}(" + text("_memmap_dir") + b"cpathlib\nPosixPath\n("
               + text("/tmp") + b"tR" + text("_rng") + b"\x8a\x10" + bytes(range(16)) + b"ub")

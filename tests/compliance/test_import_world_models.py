@@ -193,6 +193,17 @@ def test_json_that_is_no_weights(tmp_path, text, words):
     expect_refusal(tmp_path, run(tmp_path, car_files() | {"rnn": text}), *words)
 
 
+def test_a_pickle_is_no_json_and_nothing_of_it_is_called(tmp_path):
+    harm = b"\x80\x04cos\nsystem\n(X" + len(f"touch {tmp_path}/obeyed").to_bytes(4, "little") + f"touch {tmp_path}/obeyed".encode() + b"tR."
+    for name in ("rnn", "vae", "controller", "initial_z"):
+        for file, value in car_files().items():
+            (tmp_path / f"{file}.json").write_text(json.dumps(value))
+        (tmp_path / f"{name}.json").write_bytes(harm)
+        files = sorted(tmp_path.glob("*.json"))
+        command = [sys.executable, ROOT / "client/python/dreamd-import", "world-models", *files, "--out", tmp_path / "out"]
+        expect_refusal(tmp_path, subprocess.run(command, capture_output=True, text=True), f"{name}.json")
+
+
 def test_lists_too_deep_and_numbers_too_long(tmp_path):
     expect_refusal(tmp_path, run(tmp_path, {"rnn": "[" * 100000 + "]" * 100000}), "100000 deep", "at most 6")
     expect_refusal(tmp_path, run(tmp_path, {"rnn": "[" + "9" * 5000 + "]"}), "rnn.json")

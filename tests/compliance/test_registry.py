@@ -116,13 +116,14 @@ def test_a_model_is_described_in_full(client, zoo):
 def test_sizes_are_known_without_loading(client, tmp_path, zoo, start_daemon):
     def sizes(of):
         listed = of.registry.ListModels(registry.ListModelsRequest()).models[0].checkpoints[0]
-        return listed.loaded, listed.parameters, listed.row_bytes
+        return listed.loaded, listed.parameters, listed.row_bytes, listed.session_rows_max
 
     uploaded = client.registry.RegisterCheckpoint(parts(zoo / "one")).checkpoint
     before = sizes(client)
-    assert before == (False, uploaded.parameters, uploaded.row_bytes)
+    assert before == (False, uploaded.parameters, uploaded.row_bytes, uploaded.session_rows_max)
     client.registry.LoadModel(registry.LoadModelRequest(model="tiny"))
     assert sizes(client) == (True, *before[1:]) and min(before[1:]) > 0
+    assert before[3] == 65536  # a row takes little
     shipped = make_zoo(tmp_path / "shipped", one=1)
     with start_daemon("--zoo", shipped).channel() as channel:
         assert sizes(Client(channel)) == before

@@ -154,7 +154,8 @@ Test(invariance, the_same_holds_for_images, .timeout = 300)
         check_verb(tiny.model, (dr_verb)verb);
     tiny_model_deinit(&tiny);
 
-    static const char *const names[] = {"planet/dither", "dreamer2/mixed", "dreamer3_jax/images"};
+    static const char *const names[] = {"planet/dither", "dreamer1/continuous", "dreamer2/mixed",
+                                        "dreamer3_jax/images"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         reference_model model;
         reference_model_open(&model, names[i]);

@@ -26,7 +26,7 @@ from dreamd._proto import simulation_pb2 as dreamd_dot_v1_dot_simulation__pb2
 from dreamd._proto import tensor_pb2 as dreamd_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x64reamd/v1/registry.proto\x12\tdreamd.v1\x1a\x1a\x64reamd/v1/simulation.proto\x1a\x16\x64reamd/v1/tensor.proto\"\'\n\x05\x41lias\x12\r\n\x05\x61lias\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\"d\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x0b\x63heckpoints\x18\x02 \x03(\x0b\x32\x15.dreamd.v1.Checkpoint\x12!\n\x07\x61liases\x18\x03 \x03(\x0b\x32\x10.dreamd.v1.Alias\"\x9d\x04\n\nCheckpoint\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x12\n\ncheckpoint\x18\x03 \x01(\t\x12\x0e\n\x06\x66\x61mily\x18\x04 \x01(\t\x12\x12\n\nparameters\x18\x05 \x01(\x04\x12\r\n\x05\x62ytes\x18\x06 \x01(\x04\x12\x11\n\trow_bytes\x18\x07 \x01(\x04\x12\x0e\n\x06loaded\x18\x08 \x01(\x08\x12\x14\n\x0cloaded_bytes\x18\t \x01(\x04\x12\x10\n\x08sessions\x18\n \x01(\x04\x12\x17\n\x0f\x63reated_unix_ms\x18\x0b \x01(\x04\x12+\n\x11observation_space\x18\x14 \x01(\x0b\x32\x10.dreamd.v1.Space\x12&\n\x0c\x61\x63tion_space\x18\x15 \x01(\x0b\x32\x10.dreamd.v1.Space\x12$\n\x05state\x18\x16 \x03(\x0b\x32\x15.dreamd.v1.TensorSpec\x12&\n\x07outputs\x18\x17 \x03(\x0b\x32\x15.dreamd.v1.TensorSpec\x12\r\n\x05heads\x18\x18 \x03(\t\x12,\n\x08planning\x18\x19 \x01(\x0b\x32\x1a.dreamd.v1.PlannerSettings\x12\x15\n\rmanifest_json\x18\x1a \x01(\t\x12\x15\n\rcard_markdown\x18\x1b \x01(\t\x12(\n\x05\x66iles\x18\x1c \x03(\x0b\x32\x19.dreamd.v1.CheckpointFile\x12\r\n\x05tasks\x18\x1d \x03(\t\"=\n\x0e\x43heckpointFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\t\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"O\n\x12ListModelsResponse\x12 \n\x06models\x18\x01 \x03(\x0b\x32\x10.dreamd.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"^\n\x10GetModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.dreamd.v1.Model\x12)\n\ncheckpoint\x18\x02 \x01(\x0b\x32\x15.dreamd.v1.Checkpoint\"\xa8\x01\n\x19RegisterCheckpointRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.dreamd.v1.RegisterHeaderH\x00\x12)\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x18.dreamd.v1.RegisterChunkH\x00\x12+\n\x06\x66inish\x18\x03 \x01(\x0b\x32\x19.dreamd.v1.RegisterFinishH\x00\x42\x06\n\x04part\"\xa2\x01\n\x0eRegisterHeader\x12\x15\n\rmanifest_json\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1b\n\x13\x65xpected_checkpoint\x18\x03 \x01(\t\x12(\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x19.dreamd.v1.CheckpointFile\x12\x0f\n\x07\x61liases\x18\x05 \x03(\t\x12\x13\n\x0bserver_path\x18\x06 \x01(\t\",\n\rRegisterChunk\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x62ytes\x18\x02 \x01(\x0c\"\x10\n\x0eRegisterFinish\"X\n\x1aRegisterCheckpointResponse\x12)\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x15.dreamd.v1.Checkpoint\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"]\n\x0fSetAliasRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x11\n\x07version\x18\x03 \x01(\x04H\x00\x12\x10\n\x06remove\x18\x04 \x01(\x08H\x00\x42\x08\n\x06target\"3\n\x10SetAliasResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.dreamd.v1.Model\"!\n\x10LoadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\">\n\x11LoadModelResponse\x12)\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x15.dreamd.v1.Checkpoint\"#\n\x12UnloadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"@\n\x13UnloadModelResponse\x12)\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x15.dreamd.v1.Checkpoint\"(\n\x17\x44\x65leteCheckpointRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\x1a\n\x18\x44\x65leteCheckpointResponse\"\x16\n\x14GetServerInfoRequest\"\x90\x03\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x63ommit\x18\x02 \x01(\t\x12\r\n\x05\x62uild\x18\x03 \x01(\t\x12\x17\n\x0finstruction_set\x18\x04 \x01(\t\x12\x11\n\tprecision\x18\x05 \x01(\t\x12\x17\n\x0f\x63ompute_threads\x18\x06 \x01(\r\x12\x11\n\tuptime_ms\x18\x07 \x01(\x04\x12%\n\tlibraries\x18\x08 \x03(\x0b\x32\x12.dreamd.v1.Library\x12!\n\x06limits\x18\t \x01(\x0b\x32\x11.dreamd.v1.Limits\x12\x10\n\x08sessions\x18\n \x01(\x04\x12\x0c\n\x04rows\x18\x0b \x01(\x04\x12\x15\n\rmodels_loaded\x18\x0c \x01(\x04\x12\x0f\n\x07methods\x18\r \x03(\t\x12\r\n\x05state\x18\x0e \x01(\t\x12\x10\n\x08\x66\x61milies\x18\x0f \x03(\t\x12\x17\n\x0fplanner_presets\x18\x10 \x03(\t\x12\x0f\n\x07\x62\x61tches\x18\x11 \x01(\x04\x12\x12\n\nbatch_rows\x18\x12 \x01(\x04\"(\n\x07Library\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\x81\x03\n\x06Limits\x12\x19\n\x11message_bytes_max\x18\x01 \x01(\x04\x12\x14\n\x0csessions_max\x18\x02 \x01(\x04\x12\x18\n\x10session_rows_max\x18\x03 \x01(\r\x12\x10\n\x08rows_max\x18\x04 \x01(\x04\x12\x19\n\x11session_bytes_max\x18\x05 \x01(\x04\x12\x16\n\x0equeue_rows_max\x18\x06 \x01(\x04\x12\x16\n\x0ettl_default_ms\x18\x07 \x01(\x04\x12\x12\n\nttl_max_ms\x18\x08 \x01(\x04\x12\x17\n\x0f\x64\x65\x61\x64line_max_ms\x18\t \x01(\x04\x12\x18\n\x10plan_horizon_max\x18\n \x01(\r\x12\x1b\n\x13plan_candidates_max\x18\x0b \x01(\r\x12\x1b\n\x13plan_iterations_max\x18\x0c \x01(\r\x12\x1b\n\x13imagine_horizon_max\x18\r \x01(\r\x12\x1c\n\x14\x63heckpoint_bytes_max\x18\x0e \x01(\x04\x12\x13\n\x0bhistory_max\x18\x0f \x01(\r2\x8b\x05\n\x08Registry\x12I\n\nListModels\x12\x1c.dreamd.v1.ListModelsRequest\x1a\x1d.dreamd.v1.ListModelsResponse\x12\x43\n\x08GetModel\x12\x1a.dreamd.v1.GetModelRequest\x1a\x1b.dreamd.v1.GetModelResponse\x12\x63\n\x12RegisterCheckpoint\x12$.dreamd.v1.RegisterCheckpointRequest\x1a%.dreamd.v1.RegisterCheckpointResponse(\x01\x12\x43\n\x08SetAlias\x12\x1a.dreamd.v1.SetAliasRequest\x1a\x1b.dreamd.v1.SetAliasResponse\x12\x46\n\tLoadModel\x12\x1b.dreamd.v1.LoadModelRequest\x1a\x1c.dreamd.v1.LoadModelResponse\x12L\n\x0bUnloadModel\x12\x1d.dreamd.v1.UnloadModelRequest\x1a\x1e.dreamd.v1.UnloadModelResponse\x12[\n\x10\x44\x65leteCheckpoint\x12\".dreamd.v1.DeleteCheckpointRequest\x1a#.dreamd.v1.DeleteCheckpointResponse\x12R\n\rGetServerInfo\x12\x1f.dreamd.v1.GetServerInfoRequest\x1a .dreamd.v1.GetServerInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x64reamd/v1/registry.proto\x12\tdreamd.v1\x1a\x1a\x64reamd/v1/simulation.proto\x1a\x16\x64reamd/v1/tensor.proto\"\'\n\x05\x41lias\x12\r\n\x05\x61lias\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\"d\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x0b\x63heckpoints\x18\x02 \x03(\x0b\x32\x15.dreamd.v1.Checkpoint\x12!\n\x07\x61liases\x18\x03 \x03(\x0b\x32\x10.dreamd.v1.Alias\"\xb7\x04\n\nCheckpoint\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x12\n\ncheckpoint\x18\x03 \x01(\t\x12\x0e\n\x06\x66\x61mily\x18\x04 \x01(\t\x12\x12\n\nparameters\x18\x05 \x01(\x04\x12\r\n\x05\x62ytes\x18\x06 \x01(\x04\x12\x11\n\trow_bytes\x18\x07 \x01(\x04\x12\x0e\n\x06loaded\x18\x08 \x01(\x08\x12\x14\n\x0cloaded_bytes\x18\t \x01(\x04\x12\x10\n\x08sessions\x18\n \x01(\x04\x12\x17\n\x0f\x63reated_unix_ms\x18\x0b \x01(\x04\x12\x18\n\x10session_rows_max\x18\x0c \x01(\x04\x12+\n\x11observation_space\x18\x14 \x01(\x0b\x32\x10.dreamd.v1.Space\x12&\n\x0c\x61\x63tion_space\x18\x15 \x01(\x0b\x32\x10.dreamd.v1.Space\x12$\n\x05state\x18\x16 \x03(\x0b\x32\x15.dreamd.v1.TensorSpec\x12&\n\x07outputs\x18\x17 \x03(\x0b\x32\x15.dreamd.v1.TensorSpec\x12\r\n\x05heads\x18\x18 \x03(\t\x12,\n\x08planning\x18\x19 \x01(\x0b\x32\x1a.dreamd.v1.PlannerSettings\x12\x15\n\rmanifest_json\x18\x1a \x01(\t\x12\x15\n\rcard_markdown\x18\x1b \x01(\t\x12(\n\x05\x66iles\x18\x1c \x03(\x0b\x32\x19.dreamd.v1.CheckpointFile\x12\r\n\x05tasks\x18\x1d \x03(\t\"=\n\x0e\x43heckpointFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\t\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"O\n\x12ListModelsResponse\x12 \n\x06models\x18\x01 \x03(\x0b\x32\x10.dreamd.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"^\n\x10GetModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.dreamd.v1.Model\x12)\n\ncheckpoint\x18\x02 \x01(\x0b\x32\x15.dreamd.v1.Checkpoint\"\xa8\x01\n\x19RegisterCheckpointRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.dreamd.v1.RegisterHeaderH\x00\x12)\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x18.dreamd.v1.RegisterChunkH\x00\x12+\n\x06\x66inish\x18\x03 \x01(\x0b\x32\x19.dreamd.v1.RegisterFinishH\x00\x42\x06\n\x04part\"\xa2\x01\n\x0eRegisterHeader\x12\x15\n\rmanifest_json\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1b\n\x13\x65xpected_checkpoint\x18\x03 \x01(\t\x12(\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x19.dreamd.v1.CheckpointFile\x12\x0f\n\x07\x61liases\x18\x05 \x03(\t\x12\x13\n\x0bserver_path\x18\x06 \x01(\t\",\n\rRegisterChunk\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x62ytes\x18\x02 \x01(\x0c\"\x10\n\x0eRegisterFinish\"X\n\x1aRegisterCheckpointResponse\x12)\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x15.dreamd.v1.Checkpoint\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"]\n\x0fSetAliasRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x11\n\x07version\x18\x03 \x01(\x04H\x00\x12\x10\n\x06remove\x18\x04 \x01(\x08H\x00\x42\x08\n\x06target\"3\n\x10SetAliasResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.dreamd.v1.Model\"!\n\x10LoadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\">\n\x11LoadModelResponse\x12)\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x15.dreamd.v1.Checkpoint\"#\n\x12UnloadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"@\n\x13UnloadModelResponse\x12)\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x15.dreamd.v1.Checkpoint\"(\n\x17\x44\x65leteCheckpointRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\x1a\n\x18\x44\x65leteCheckpointResponse\"\x16\n\x14GetServerInfoRequest\"\x90\x03\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x63ommit\x18\x02 \x01(\t\x12\r\n\x05\x62uild\x18\x03 \x01(\t\x12\x17\n\x0finstruction_set\x18\x04 \x01(\t\x12\x11\n\tprecision\x18\x05 \x01(\t\x12\x17\n\x0f\x63ompute_threads\x18\x06 \x01(\r\x12\x11\n\tuptime_ms\x18\x07 \x01(\x04\x12%\n\tlibraries\x18\x08 \x03(\x0b\x32\x12.dreamd.v1.Library\x12!\n\x06limits\x18\t \x01(\x0b\x32\x11.dreamd.v1.Limits\x12\x10\n\x08sessions\x18\n \x01(\x04\x12\x0c\n\x04rows\x18\x0b \x01(\x04\x12\x15\n\rmodels_loaded\x18\x0c \x01(\x04\x12\x0f\n\x07methods\x18\r \x03(\t\x12\r\n\x05state\x18\x0e \x01(\t\x12\x10\n\x08\x66\x61milies\x18\x0f \x03(\t\x12\x17\n\x0fplanner_presets\x18\x10 \x03(\t\x12\x0f\n\x07\x62\x61tches\x18\x11 \x01(\x04\x12\x12\n\nbatch_rows\x18\x12 \x01(\x04\"(\n\x07Library\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\x81\x03\n\x06Limits\x12\x19\n\x11message_bytes_max\x18\x01 \x01(\x04\x12\x14\n\x0csessions_max\x18\x02 \x01(\x04\x12\x18\n\x10session_rows_max\x18\x03 \x01(\r\x12\x10\n\x08rows_max\x18\x04 \x01(\x04\x12\x19\n\x11session_bytes_max\x18\x05 \x01(\x04\x12\x16\n\x0equeue_rows_max\x18\x06 \x01(\x04\x12\x16\n\x0ettl_default_ms\x18\x07 \x01(\x04\x12\x12\n\nttl_max_ms\x18\x08 \x01(\x04\x12\x17\n\x0f\x64\x65\x61\x64line_max_ms\x18\t \x01(\x04\x12\x18\n\x10plan_horizon_max\x18\n \x01(\r\x12\x1b\n\x13plan_candidates_max\x18\x0b \x01(\r\x12\x1b\n\x13plan_iterations_max\x18\x0c \x01(\r\x12\x1b\n\x13imagine_horizon_max\x18\r \x01(\r\x12\x1c\n\x14\x63heckpoint_bytes_max\x18\x0e \x01(\x04\x12\x13\n\x0bhistory_max\x18\x0f \x01(\r2\x8b\x05\n\x08Registry\x12I\n\nListModels\x12\x1c.dreamd.v1.ListModelsRequest\x1a\x1d.dreamd.v1.ListModelsResponse\x12\x43\n\x08GetModel\x12\x1a.dreamd.v1.GetModelRequest\x1a\x1b.dreamd.v1.GetModelResponse\x12\x63\n\x12RegisterCheckpoint\x12$.dreamd.v1.RegisterCheckpointRequest\x1a%.dreamd.v1.RegisterCheckpointResponse(\x01\x12\x43\n\x08SetAlias\x12\x1a.dreamd.v1.SetAliasRequest\x1a\x1b.dreamd.v1.SetAliasResponse\x12\x46\n\tLoadModel\x12\x1b.dreamd.v1.LoadModelRequest\x1a\x1c.dreamd.v1.LoadModelResponse\x12L\n\x0bUnloadModel\x12\x1d.dreamd.v1.UnloadModelRequest\x1a\x1e.dreamd.v1.UnloadModelResponse\x12[\n\x10\x44\x65leteCheckpoint\x12\".dreamd.v1.DeleteCheckpointRequest\x1a#.dreamd.v1.DeleteCheckpointResponse\x12R\n\rGetServerInfo\x12\x1f.dreamd.v1.GetServerInfoRequest\x1a .dreamd.v1.GetServerInfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,51 +38,51 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODEL']._serialized_start=132
   _globals['_MODEL']._serialized_end=232
   _globals['_CHECKPOINT']._serialized_start=235
-  _globals['_CHECKPOINT']._serialized_end=776
-  _globals['_CHECKPOINTFILE']._serialized_start=778
-  _globals['_CHECKPOINTFILE']._serialized_end=839
-  _globals['_LISTMODELSREQUEST']._serialized_start=841
-  _globals['_LISTMODELSREQUEST']._serialized_end=899
-  _globals['_LISTMODELSRESPONSE']._serialized_start=901
-  _globals['_LISTMODELSRESPONSE']._serialized_end=980
-  _globals['_GETMODELREQUEST']._serialized_start=982
-  _globals['_GETMODELREQUEST']._serialized_end=1014
-  _globals['_GETMODELRESPONSE']._serialized_start=1016
-  _globals['_GETMODELRESPONSE']._serialized_end=1110
-  _globals['_REGISTERCHECKPOINTREQUEST']._serialized_start=1113
-  _globals['_REGISTERCHECKPOINTREQUEST']._serialized_end=1281
-  _globals['_REGISTERHEADER']._serialized_start=1284
-  _globals['_REGISTERHEADER']._serialized_end=1446
-  _globals['_REGISTERCHUNK']._serialized_start=1448
-  _globals['_REGISTERCHUNK']._serialized_end=1492
-  _globals['_REGISTERFINISH']._serialized_start=1494
-  _globals['_REGISTERFINISH']._serialized_end=1510
-  _globals['_REGISTERCHECKPOINTRESPONSE']._serialized_start=1512
-  _globals['_REGISTERCHECKPOINTRESPONSE']._serialized_end=1600
-  _globals['_SETALIASREQUEST']._serialized_start=1602
-  _globals['_SETALIASREQUEST']._serialized_end=1695
-  _globals['_SETALIASRESPONSE']._serialized_start=1697
-  _globals['_SETALIASRESPONSE']._serialized_end=1748
-  _globals['_LOADMODELREQUEST']._serialized_start=1750
-  _globals['_LOADMODELREQUEST']._serialized_end=1783
-  _globals['_LOADMODELRESPONSE']._serialized_start=1785
-  _globals['_LOADMODELRESPONSE']._serialized_end=1847
-  _globals['_UNLOADMODELREQUEST']._serialized_start=1849
-  _globals['_UNLOADMODELREQUEST']._serialized_end=1884
-  _globals['_UNLOADMODELRESPONSE']._serialized_start=1886
-  _globals['_UNLOADMODELRESPONSE']._serialized_end=1950
-  _globals['_DELETECHECKPOINTREQUEST']._serialized_start=1952
-  _globals['_DELETECHECKPOINTREQUEST']._serialized_end=1992
-  _globals['_DELETECHECKPOINTRESPONSE']._serialized_start=1994
-  _globals['_DELETECHECKPOINTRESPONSE']._serialized_end=2020
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=2022
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=2044
-  _globals['_GETSERVERINFORESPONSE']._serialized_start=2047
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=2447
-  _globals['_LIBRARY']._serialized_start=2449
-  _globals['_LIBRARY']._serialized_end=2489
-  _globals['_LIMITS']._serialized_start=2492
-  _globals['_LIMITS']._serialized_end=2877
-  _globals['_REGISTRY']._serialized_start=2880
-  _globals['_REGISTRY']._serialized_end=3531
+  _globals['_CHECKPOINT']._serialized_end=802
+  _globals['_CHECKPOINTFILE']._serialized_start=804
+  _globals['_CHECKPOINTFILE']._serialized_end=865
+  _globals['_LISTMODELSREQUEST']._serialized_start=867
+  _globals['_LISTMODELSREQUEST']._serialized_end=925
+  _globals['_LISTMODELSRESPONSE']._serialized_start=927
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1006
+  _globals['_GETMODELREQUEST']._serialized_start=1008
+  _globals['_GETMODELREQUEST']._serialized_end=1040
+  _globals['_GETMODELRESPONSE']._serialized_start=1042
+  _globals['_GETMODELRESPONSE']._serialized_end=1136
+  _globals['_REGISTERCHECKPOINTREQUEST']._serialized_start=1139
+  _globals['_REGISTERCHECKPOINTREQUEST']._serialized_end=1307
+  _globals['_REGISTERHEADER']._serialized_start=1310
+  _globals['_REGISTERHEADER']._serialized_end=1472
+  _globals['_REGISTERCHUNK']._serialized_start=1474
+  _globals['_REGISTERCHUNK']._serialized_end=1518
+  _globals['_REGISTERFINISH']._serialized_start=1520
+  _globals['_REGISTERFINISH']._serialized_end=1536
+  _globals['_REGISTERCHECKPOINTRESPONSE']._serialized_start=1538
+  _globals['_REGISTERCHECKPOINTRESPONSE']._serialized_end=1626
+  _globals['_SETALIASREQUEST']._serialized_start=1628
+  _globals['_SETALIASREQUEST']._serialized_end=1721
+  _globals['_SETALIASRESPONSE']._serialized_start=1723
+  _globals['_SETALIASRESPONSE']._serialized_end=1774
+  _globals['_LOADMODELREQUEST']._serialized_start=1776
+  _globals['_LOADMODELREQUEST']._serialized_end=1809
+  _globals['_LOADMODELRESPONSE']._serialized_start=1811
+  _globals['_LOADMODELRESPONSE']._serialized_end=1873
+  _globals['_UNLOADMODELREQUEST']._serialized_start=1875
+  _globals['_UNLOADMODELREQUEST']._serialized_end=1910
+  _globals['_UNLOADMODELRESPONSE']._serialized_start=1912
+  _globals['_UNLOADMODELRESPONSE']._serialized_end=1976
+  _globals['_DELETECHECKPOINTREQUEST']._serialized_start=1978
+  _globals['_DELETECHECKPOINTREQUEST']._serialized_end=2018
+  _globals['_DELETECHECKPOINTRESPONSE']._serialized_start=2020
+  _globals['_DELETECHECKPOINTRESPONSE']._serialized_end=2046
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=2048
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=2070
+  _globals['_GETSERVERINFORESPONSE']._serialized_start=2073
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=2473
+  _globals['_LIBRARY']._serialized_start=2475
+  _globals['_LIBRARY']._serialized_end=2515
+  _globals['_LIMITS']._serialized_start=2518
+  _globals['_LIMITS']._serialized_end=2903
+  _globals['_REGISTRY']._serialized_start=2906
+  _globals['_REGISTRY']._serialized_end=3557
 # @@protoc_insertion_point(module_scope)

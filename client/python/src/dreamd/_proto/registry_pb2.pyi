@@ -26,7 +26,7 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., checkpoints: _Optional[_Iterable[_Union[Checkpoint, _Mapping]]] = ..., aliases: _Optional[_Iterable[_Union[Alias, _Mapping]]] = ...) -> None: ...
 
 class Checkpoint(_message.Message):
-    __slots__ = ("name", "version", "checkpoint", "family", "parameters", "bytes", "row_bytes", "loaded", "loaded_bytes", "sessions", "created_unix_ms", "observation_space", "action_space", "state", "outputs", "heads", "planning", "manifest_json", "card_markdown", "files", "tasks")
+    __slots__ = ("name", "version", "checkpoint", "family", "parameters", "bytes", "row_bytes", "loaded", "loaded_bytes", "sessions", "created_unix_ms", "session_rows_max", "observation_space", "action_space", "state", "outputs", "heads", "planning", "manifest_json", "card_markdown", "files", "tasks")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +38,7 @@ class Checkpoint(_message.Message):
     LOADED_BYTES_FIELD_NUMBER: _ClassVar[int]
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
     CREATED_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ROWS_MAX_FIELD_NUMBER: _ClassVar[int]
     OBSERVATION_SPACE_FIELD_NUMBER: _ClassVar[int]
     ACTION_SPACE_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -59,6 +60,7 @@ class Checkpoint(_message.Message):
     loaded_bytes: int
     sessions: int
     created_unix_ms: int
+    session_rows_max: int
     observation_space: _tensor_pb2.Space
     action_space: _tensor_pb2.Space
     state: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.TensorSpec]
@@ -69,7 +71,7 @@ class Checkpoint(_message.Message):
     card_markdown: str
     files: _containers.RepeatedCompositeFieldContainer[CheckpointFile]
     tasks: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., checkpoint: _Optional[str] = ..., family: _Optional[str] = ..., parameters: _Optional[int] = ..., bytes: _Optional[int] = ..., row_bytes: _Optional[int] = ..., loaded: bool = ..., loaded_bytes: _Optional[int] = ..., sessions: _Optional[int] = ..., created_unix_ms: _Optional[int] = ..., observation_space: _Optional[_Union[_tensor_pb2.Space, _Mapping]] = ..., action_space: _Optional[_Union[_tensor_pb2.Space, _Mapping]] = ..., state: _Optional[_Iterable[_Union[_tensor_pb2.TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[_tensor_pb2.TensorSpec, _Mapping]]] = ..., heads: _Optional[_Iterable[str]] = ..., planning: _Optional[_Union[_simulation_pb2.PlannerSettings, _Mapping]] = ..., manifest_json: _Optional[str] = ..., card_markdown: _Optional[str] = ..., files: _Optional[_Iterable[_Union[CheckpointFile, _Mapping]]] = ..., tasks: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., checkpoint: _Optional[str] = ..., family: _Optional[str] = ..., parameters: _Optional[int] = ..., bytes: _Optional[int] = ..., row_bytes: _Optional[int] = ..., loaded: bool = ..., loaded_bytes: _Optional[int] = ..., sessions: _Optional[int] = ..., created_unix_ms: _Optional[int] = ..., session_rows_max: _Optional[int] = ..., observation_space: _Optional[_Union[_tensor_pb2.Space, _Mapping]] = ..., action_space: _Optional[_Union[_tensor_pb2.Space, _Mapping]] = ..., state: _Optional[_Iterable[_Union[_tensor_pb2.TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[_tensor_pb2.TensorSpec, _Mapping]]] = ..., heads: _Optional[_Iterable[str]] = ..., planning: _Optional[_Union[_simulation_pb2.PlannerSettings, _Mapping]] = ..., manifest_json: _Optional[str] = ..., card_markdown: _Optional[str] = ..., files: _Optional[_Iterable[_Union[CheckpointFile, _Mapping]]] = ..., tasks: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CheckpointFile(_message.Message):
     __slots__ = ("name", "bytes", "sha256")
