@@ -37,8 +37,7 @@ dr_code dr_registry_summary(Dreamd__V1__Checkpoint *out, const dr_store_version 
     }
     if (state_width > 0) {
         out->row_bytes = dr_session_row_bytes(state_width);
-        out->session_rows_max =
-            dr_session_rows_max(state_width, daemon->options.session_bytes_max);
+        out->session_rows_max = dr_session_rows_max(state_width, daemon->options.session_bytes_max);
     }
     return out->checkpoint ? DR_OK : dr_mem_fail(err, "description of a checkpoint");
 }

@@ -39,9 +39,10 @@ static json_t *json_of_model(const dreamd_model *model)
 
 static int list(state *s, dreamd_error *err)
 {
-    const char *const columns[] = {"name",       "version",   "aliases",          "family",
-                                   "parameters", "row_bytes", "session_rows_max", "checkpoint",
-                                   "loaded",     "sessions",  NULL};
+    const char *const columns[] = {
+        "name",      "version",          "aliases",    "family", "parameters",
+        "row_bytes", "session_rows_max", "checkpoint", "loaded", "sessions",
+        NULL};
     dreamd_model *models;
     size_t count;
     int code = dreamd_models_list(&models, &count, s->client, err);
