@@ -12,6 +12,7 @@
 
 #include "models/base/check.h"
 #include "models/base/mem.h"
+#include "server/frame_filter.h"
 #include "server/limits.h"
 #include "server/log.h"
 #include "server/server_impl.h"
@@ -24,6 +25,7 @@ struct dr_http2 {
     dr_call *calls; /* newest first */
     dr_buf *out;    /* where fill collects; NULL outside of it */
     bool ready, broken;
+    dr_frame_filter filter;
     uint64_t resets_left, resets_at_ns; /* token bucket of the client's RST_STREAMs */
     char peer[56];
 };
@@ -102,6 +104,14 @@ static bool take_reset_token(dr_http2 *http2)
     return true;
 }
 
+static void count_reset(dr_http2 *http2)
+{
+    if (!take_reset_token(http2)) {
+        dr_log_event(DR_LOG_WARN, "too many resets", "peer", http2->peer, NULL);
+        nghttp2_session_terminate_session(http2->session, NGHTTP2_ENHANCE_YOUR_CALM);
+    }
+}
+
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *ud)
 {
     dr_http2 *http2 = ud;
@@ -121,10 +131,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         }
         break;
     case NGHTTP2_RST_STREAM:
-        if (!take_reset_token(http2)) {
-            dr_log_event(DR_LOG_WARN, "too many resets", "peer", http2->peer, NULL);
-            nghttp2_session_terminate_session(session, NGHTTP2_ENHANCE_YOUR_CALM);
-        }
+        count_reset(http2);
         break;
     default:
         break;
@@ -152,16 +159,26 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
     return 0;
 }
 
-bool dr_http2_receive(dr_http2 *http2, const uint8_t *bytes, size_t length)
+static bool receive_piece(void *ud, const uint8_t *bytes, size_t length)
 {
-    if (http2->broken) {
-        return false;
-    }
+    dr_http2 *http2 = ud;
     ssize_t eaten = nghttp2_session_mem_recv(http2->session, bytes, length);
     if (eaten < 0) {
         http2->broken = true;
         dr_log_event(DR_LOG_DEBUG, "connection broken", "peer", http2->peer, "why",
                      nghttp2_strerror((int)eaten), NULL);
+    }
+    return !http2->broken;
+}
+
+bool dr_http2_receive(dr_http2 *http2, const uint8_t *bytes, size_t length)
+{
+    if (http2->broken) {
+        return false;
+    }
+    size_t dropped = dr_frame_filter_run(&http2->filter, bytes, length, receive_piece, http2);
+    while (dropped-- > 0) {
+        count_reset(http2);
     }
     if (nghttp2_session_want_write(http2->session)) {
         want_output(http2);
@@ -438,6 +455,7 @@ dr_code dr_http2_create(dr_http2 **out, const dr_http2_options *options, dr_erro
     http2->options = *options;
     http2->options.peer = http2->peer;
     snprintf(http2->peer, sizeof http2->peer, "%s", options->peer);
+    dr_frame_filter_init(&http2->filter);
     http2->resets_left = DR_RESETS_BURST;
     http2->resets_at_ns = dr_loop_now_ns();
     int result = create_session(http2);

@@ -199,6 +199,29 @@ def test_a_cancelled_watch_leaves_the_daemon_well(channel):
     assert stub.Check(health_pb2.HealthCheckRequest()).status == SERVING
 
 
+def test_a_call_cancelled_before_it_was_sent_does_not_end_its_neighbours(daemon):
+    """gRPC's C core resets such a stream though it never opened it."""
+    sock, connection = open_call(daemon)
+    with sock:
+        send_body(sock, connection, b"\0\0", end=False)
+        for stream in (3, 5, 9):
+            sock.sendall(b"\0\0\4\3\0" + stream.to_bytes(4, "big") + (8).to_bytes(4, "big"))
+        send_body(sock, connection, b"\0\0\0")
+        answer = read_answer(sock)
+    assert answer["grpc-status"] == "0" and answer["goaways"] == 0
+
+
+def test_calls_cancelled_at_once_leave_the_connection_well(daemon):
+    with daemon.channel() as own:
+        watch = own.unary_stream("/grpc.health.v1.Health/Watch", lambda m: m, lambda m: m)
+        for _ in range(20):
+            calls = [watch(b"", timeout=20) for _ in range(50)]
+            for call in calls:
+                call.cancel()
+            assert {call.code() for call in calls} == {grpc.StatusCode.CANCELLED}
+            assert unary(own, CHECK) == b"\x08\x01"
+
+
 # ---- what is refused ----
 
 
