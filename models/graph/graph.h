@@ -177,7 +177,7 @@ dr_node dr_max(dr_graph *g, dr_node x, dr_node y);
 dr_node dr_mul_row(dr_graph *g, dr_node x, dr_node factor);
 /* Over the last dimension, which goes: [a, n] → [a], [n] → []. */
 dr_node dr_sum_last(dr_graph *g, dr_node x);
-/* scale * x + offset with constants. */
+/* scale * x + offset with constants; scale 0: the offset, whatever x holds. */
 dr_node dr_affine(dr_graph *g, dr_node x, float scale, float offset);
 
 /* Rows are taken as flat: [a], [b] → [a+b]. */

@@ -527,6 +527,9 @@ static void car_drive(const dr_model *model, const dr_safetensors *file)
         for (int i = 0; i < 32; i++)
             seen[row * 32 + i] = (float)car_at(file, "z", row, 0, 32)[i];
     dr_model_put_state(model, observe, 0, CAR_ROWS, states);
+    float *ignored = dr_compiled_input(observe, dr_compiled_find_input(observe, "action"));
+    for (int i = 0; i < CAR_ROWS * 3; i++)
+        ignored[i] = NAN; /* the first observe of a row does not look at it */
     dr_compiled_run(observe, CAR_ROWS, keys);
     dr_compiled *last = observe; /* whose action and z are those of time t */
     for (int t = 0; t < CAR_STEPS; t++) {

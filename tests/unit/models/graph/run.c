@@ -250,3 +250,20 @@ Test(graph_run, noise_comes_from_the_keys_and_the_mode_draws_none)
     cr_expect_eq(dr_compiled_output(t.compiled, 0)[0], 0.25f);
     close_tiny(&t);
 }
+
+/* Cause: the zero action of a row that was just reset was 0 * action, NaN where memory held one. */
+Test(graph, a_scale_of_zero_makes_a_constant_even_of_nan)
+{
+    tiny t = {0};
+    cr_assert_eq(dr_graph_create(&t.graph, NULL), DR_OK);
+    cr_assert_eq(dr_params_create(&t.params, NULL), DR_OK);
+    dr_node x = dr_graph_input(t.graph, "x", dr_shape_1(3));
+    dr_graph_output(t.graph, "y", dr_affine(t.graph, x, 0, 2.5f));
+    t.compiled = compile(&t, 1, NULL, 0);
+    memcpy(dr_compiled_input(t.compiled, 0), (float[]){NAN, INFINITY, 1}, 3 * sizeof(float));
+    dr_compiled_run(t.compiled, 1, NULL);
+    for (int i = 0; i < 3; i++) {
+        cr_expect(eq(flt, dr_compiled_output(t.compiled, 0)[i], 2.5f));
+    }
+    close_tiny(&t);
+}
