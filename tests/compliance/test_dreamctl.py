@@ -184,7 +184,8 @@ def test_info_says_what_it_is(ready):
 @pytest.mark.skipif(not (PENDULUM / "manifest.json").exists(), reason="models/zoo/pendulum is not there")
 def test_the_shipped_model_swings_up_the_pendulum(ctl):
     ctl.run("models", "register", PENDULUM)
-    out = ctl.ok("agent", "--model", "pendulum", "--env", "pendulum", "--act", "plan", "--episodes", 3, "--seed", 0,
+    episodes = 1 if os.environ.get("DREAMD_SANITIZER") else 3  # a plan takes ten times as long there
+    out = ctl.ok("agent", "--model", "pendulum", "--env", "pendulum", "--act", "plan", "--episodes", episodes, "--seed", 0,
                  timeout=280)
-    assert out["episodes"] == 3 and out["env_steps"] == 600 and out["mean_return"] >= -400, out
+    assert out["episodes"] == episodes and out["env_steps"] == 200 * episodes and out["mean_return"] >= -400, out
     assert 0 < out["plan_ms_p50"] <= out["plan_ms_p99"]
