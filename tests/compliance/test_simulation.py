@@ -236,9 +236,10 @@ def test_a_row_is_the_same_alone_and_in_a_large_session(client):
 
 
 def test_rows_of_many_connections_are_computed_together_and_see_only_themselves(served):
-    """Sessions of one row and one of 256, each on a connection of its own: every reply has the
-    bytes that it has when nobody else is there, though batches hold rows of several."""
-    sizes = [1] * 15 + [256]
+    """Sessions of one row and six of 256, each on a connection of its own: every reply has the
+    bytes that it has when nobody else is there, though batches hold rows of several. The large
+    ones are sent first: while they are computed, the small ones gather."""
+    sizes = [256] * 6 + [1] * 10
     outputs = ["reward", "observation", "state"]
     with contextlib.ExitStack() as stack:
         clients = [Client(stack.enter_context(served.channel())) for _ in sizes]
@@ -268,7 +269,7 @@ def test_rows_of_many_connections_are_computed_together_and_see_only_themselves(
         after = info()
     # All begin with one seed and act alike: a row alone is also the first of the 256.
     for step in range(20):
-        for one, many in zip(alone[step][0], alone[step][-1]):
+        for one, many in zip(alone[step][-1], alone[step][0]):
             assert many[:len(one)] == one and len(many) == 256 * len(one)
     steps, rows = after.batches - before.batches, after.batch_rows - before.batch_rows
     assert rows == 20 * sum(sizes)
