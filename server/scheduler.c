@@ -78,38 +78,69 @@ static dr_code check_room(const dr_scheduler *s, const dr_work *work, dr_error *
     return DR_RESOURCE_EXHAUSTED;
 }
 
-dr_code dr_scheduler_submit(dr_scheduler *s, dr_work *work, dr_error *err)
+/* The last in its owner's line. */
+static void stand_behind(dr_work *work, dr_lane *lane)
+{
+    dr_work *head = dr__lane_find_head(work->owner, lane);
+    if (!head) {
+        dr__lane_add_head(lane, work);
+        return;
+    }
+    while (head->behind) {
+        head = head->behind;
+    }
+    head->behind = work;
+}
+
+/* From here on the rows wait. */
+static dr_code enter(dr_scheduler *s, dr_work *work, dr_error *err)
+{
+    dr_lane *lane = dr__lane_get(s, work);
+    if (!lane) {
+        return dr_mem_fail(err, "lane");
+    }
+    work->lane = lane;
+    work->error = (dr_error){.code = DR_OK};
+    work->taken = work->finished = 0;
+    work->behind = NULL;
+    work->submitted_ns = now_ns();
+    stand_behind(work, lane);
+    work->owner->queued++;
+    s->stats.works++;
+    s->stats.rows += work->rows;
+    if (s->idle > 0) {
+        pthread_cond_signal(&s->work_came);
+    }
+    return DR_OK;
+}
+
+static void check(const dr_work *work)
 {
     DR_ASSERT(work->rows > 0 && work->batch_rows > 0 && work->batch_rows <= DR_BATCH_ROWS_MAX);
+    DR_ASSERT(work->work_class < DR_CLASS_COUNT);
+}
+
+dr_code dr_scheduler_submit(dr_scheduler *s, dr_work *work, dr_error *err)
+{
+    check(work);
     pthread_mutex_lock(&s->lock);
+    work->queue_ns = work->compute_ns = 0;
+    atomic_store(&work->stop, false);
     dr_code code = check_room(s, work, err);
-    dr_lane *lane = code == DR_OK ? dr__lane_get(s, work) : NULL;
-    if (lane) {
-        work->lane = lane;
-        work->error = (dr_error){.code = DR_OK};
-        work->taken = work->finished = 0;
-        work->queue_ns = work->compute_ns = 0;
-        work->behind = NULL;
-        work->submitted_ns = now_ns();
-        atomic_store(&work->stop, false);
-        dr_work *head = dr__lane_find_head(work->owner, lane);
-        if (!head) {
-            dr__lane_add_head(lane, work);
-        } else {
-            while (head->behind) {
-                head = head->behind;
-            }
-            head->behind = work;
-        }
-        work->owner->queued++;
-        s->stats.works++;
-        s->stats.rows += work->rows;
-        if (s->idle > 0) {
-            pthread_cond_signal(&s->work_came);
-        }
-    } else if (code == DR_OK) {
-        code = dr_mem_fail(err, "lane");
+    if (code == DR_OK) {
+        code = enter(s, work, err);
     }
+    pthread_mutex_unlock(&s->lock);
+    return code;
+}
+
+dr_code dr_scheduler_go_on(dr_scheduler *s, dr_work *work, dr_error *err)
+{
+    check(work);
+    pthread_mutex_lock(&s->lock);
+    DR_ASSERT(!work->lane && work->finished == work->taken);
+    dr_code code =
+        atomic_load(&work->stop) ? dr_fail(err, DR_CANCELLED, "cancelled") : enter(s, work, err);
     pthread_mutex_unlock(&s->lock);
     return code;
 }
@@ -183,7 +214,7 @@ static void take_rows(dr_batch *batch, dr_work_slice *slice, dr_work *work, uint
     uint32_t left = work->rows - work->taken;
     uint32_t rows = left < most ? left : most;
     if (work->taken == 0) {
-        work->queue_ns = batch->taken_ns - work->submitted_ns;
+        work->queue_ns += batch->taken_ns - work->submitted_ns;
     }
     slice->rows += rows;
     work->taken += rows;

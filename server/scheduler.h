@@ -27,6 +27,14 @@ typedef struct dr_scheduler dr_scheduler;
 typedef struct dr_work dr_work;
 typedef struct dr_lane dr_lane;
 
+/* Who waits for a work; in order of urgency. */
+typedef enum {
+    DR_CLASS_INTERACTIVE, /* one call of a verb: an agent waits for each */
+    DR_CLASS_PLAN,        /* many steps before an agent may act */
+    DR_CLASS_BATCH,       /* whole trajectories, jobs: nobody waits for a single step */
+    DR_CLASS_COUNT
+} dr_work_class;
+
 /* Works with equal keys may share a batch. */
 typedef struct {
     const void *model;
@@ -45,14 +53,16 @@ struct dr_work {
     /* ---- set by the submitter ---- */
     dr_lane_key key;
     dr_work_owner *owner;
+    dr_work_class work_class;
     uint32_t rows;       /* > 0 */
     uint32_t batch_rows; /* most rows of a batch; the same for all works of a lane */
     bool is_long;        /* a plan: takes a thread for long, so some threads are kept from it */
     void (*on_done)(dr_work *work); /* on the thread that ended it */
     /* ---- readable in on_done ---- */
-    dr_error error;      /* code DR_OK, the first failure, or CANCELLED */
-    uint64_t queue_ns;   /* until the first row was taken */
-    uint64_t compute_ns; /* over all its batches */
+    dr_error error; /* code DR_OK, the first failure, or CANCELLED */
+    /* Both over all that dr_scheduler_go_on() gave it. */
+    uint64_t queue_ns;   /* until its first row was taken */
+    uint64_t compute_ns; /* of all its batches */
     /* ---- readable by compute ---- */
     atomic_bool stop; /* cancelled: what is computed will be thrown away */
     /* ---- the scheduler's ---- */
@@ -95,6 +105,17 @@ void dr_scheduler_destroy(dr_scheduler *scheduler);
 /* RESOURCE_EXHAUSTED with retry_after where a queue is full: the work is then the caller's and
  * on_done does not come. [loop] */
 DR_CHECKED dr_code dr_scheduler_submit(dr_scheduler *scheduler, dr_work *work, dr_error *err);
+/* Gives the same work its next rows, from its own on_done and from nowhere else: the next step of
+ * a rollout, straight from the thread that computed the last one. The submitter may have set key,
+ * rows, batch_rows and what the rows are anew; the owner stays. No limit of the queue is asked: the
+ * work was admitted when it was submitted. Times go on adding up.
+ *   DR_CANCELLED           the work was cancelled, before or during this call
+ *   DR_RESOURCE_EXHAUSTED  no memory for a lane
+ * Anything but OK: nothing waits, no on_done comes for it any more, and the work ends where it
+ * is, by the hand of its on_done. So a chain ends once, whenever its cancel comes: while rows wait
+ * by on_done with CANCELLED, while they run by the CANCELLED that this returns when they are done.
+ * [any] */
+DR_CHECKED dr_code dr_scheduler_go_on(dr_scheduler *scheduler, dr_work *work, dr_error *err);
 /* Rows that wait are dropped; rows that run are waited for. on_done may come before this
  * returns. Nothing happens to a work that is done, but its memory must be there. [loop] */
 void dr_scheduler_cancel(dr_scheduler *scheduler, dr_work *work);

@@ -219,6 +219,100 @@ Test(scheduler, cancelling_a_work_that_runs_waits_for_its_rows_and_drops_the_oth
     tear_down(&f);
 }
 
+/* A rollout: each step of it is the same work again. */
+typedef struct {
+    named_work named; /* first */
+    dr_scheduler *scheduler;
+    int left; /* steps to come */
+    bool cancel_itself;
+    dr_code end;
+} chain;
+
+static void on_step_done(dr_work *work)
+{
+    chain *c = (chain *)work;
+    c->named.done++;
+    c->end = work->error.code;
+    if (work->error.code == DR_OK && c->left-- > 0) {
+        if (c->cancel_itself) { /* as the loop may between on_done and go_on */
+            dr_scheduler_cancel(c->scheduler, work);
+        }
+        c->end = dr_scheduler_go_on(c->scheduler, work, NULL);
+    }
+}
+
+static chain make_chain(fixture *f, char name, dr_work_owner *owner, uint32_t rows, int steps)
+{
+    chain c = {.named = make(name, owner, rows), .scheduler = f->scheduler, .left = steps - 1};
+    c.named.work.on_done = on_step_done;
+    return c;
+}
+
+Test(scheduler, a_chain_goes_on_step_by_step_among_others)
+{
+    fixture f;
+    set_up(&f);
+    dr_work_owner one = {0}, two = {0};
+    chain a = make_chain(&f, 'a', &one, 2, 3);
+    named_work b = make('b', &two, 5);
+    submit(&f, &a.named);
+    submit(&f, &b);
+    cr_expect(eq(str, (char *)run_all(&f), "a2 b2 | b2 a2 | b1 a2"));
+    cr_expect(eq(int, a.named.done, 3));
+    cr_expect(eq(int, a.end, DR_OK));
+    cr_expect(eq(u32, one.queued, 0));
+    tear_down(&f);
+}
+
+Test(scheduler, a_chain_goes_on_where_queues_are_full)
+{
+    fixture f;
+    set_up(&f);
+    dr_error err;
+    dr_work_owner one = {0}, two = {0};
+    chain a = make_chain(&f, 'a', &one, 4, 2);
+    named_work b = make('b', &two, 96), c = make('c', &two, 1);
+    submit(&f, &a.named);
+    cr_assert(eq(int, dr_scheduler_take(f.scheduler, &f.batch, false), DR_TAKE_BATCH));
+    submit(&f, &b);
+    cr_expect(eq(int, dr_scheduler_submit(f.scheduler, &c.work, &err), DR_RESOURCE_EXHAUSTED));
+    dr_scheduler_finish(f.scheduler, &f.batch);
+    cr_expect(eq(u32, one.queued, 1));
+    run_all(&f);
+    cr_expect(eq(int, a.named.done, 2));
+    tear_down(&f);
+}
+
+Test(scheduler, a_chain_ends_once_whenever_its_cancel_comes)
+{
+    fixture f;
+    set_up(&f);
+    dr_work_owner one = {0};
+    /* while its rows wait */
+    chain a = make_chain(&f, 'a', &one, 2, 9);
+    submit(&f, &a.named);
+    dr_scheduler_cancel(f.scheduler, &a.named.work);
+    cr_expect(eq(int, a.named.done, 1));
+    cr_expect(eq(int, a.end, DR_CANCELLED));
+    /* while all its rows run */
+    chain b = make_chain(&f, 'b', &one, 2, 9);
+    submit(&f, &b.named);
+    cr_assert(eq(int, dr_scheduler_take(f.scheduler, &f.batch, false), DR_TAKE_BATCH));
+    dr_scheduler_cancel(f.scheduler, &b.named.work);
+    cr_expect(eq(int, b.named.done, 0));
+    dr_scheduler_finish(f.scheduler, &f.batch);
+    cr_expect(eq(int, b.named.done, 1));
+    cr_expect(eq(int, b.end, DR_CANCELLED));
+    /* between two of its steps */
+    chain c = make_chain(&f, 'c', &one, 2, 9);
+    c.cancel_itself = true;
+    submit(&f, &c.named);
+    cr_expect(eq(str, (char *)run_all(&f), "c2"));
+    cr_expect(eq(int, c.named.done, 1));
+    cr_expect(eq(int, c.end, DR_CANCELLED));
+    tear_down(&f);
+}
+
 Test(scheduler, a_failed_slice_ends_its_work_alone)
 {
     fixture f;
