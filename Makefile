@@ -184,8 +184,8 @@ check: ## install what tests need, build, run every test, one closing line
 	@$(VENV)/bin/python tests/run.py --build $(BUILD) $(if $(SANITIZER),--sanitizer $(SANITIZER)) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: check-ecosystem
-check-ecosystem: ## the slower tests: what PyTorch says is computed again and compared
-	@deploy/install-packages.sh build test
+check-ecosystem: ## the slower tests: what needs PyTorch or Go
+	@deploy/install-packages.sh build test ecosystem
 	@$(MAKE) --no-print-directory $(VENV)/torch.stamp tests
 	@$(VENV)/bin/python tests/run.py --build $(BUILD) --ecosystem
 

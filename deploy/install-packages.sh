@@ -1,14 +1,15 @@
 #!/bin/sh
 # Installs the Debian packages that a purpose needs and that are missing: build, test, lint,
-# fuzz, fresh. Says nothing where nothing is missing. Uses sudo where it is not root.
+# fuzz, fresh, ecosystem. Says nothing where nothing is missing. Uses sudo where it is not root.
 set -eu
 
 packages_build="gcc libc6-dev make git pkg-config protobuf-compiler libprotobuf-dev protobuf-c-compiler
  libprotobuf-c-dev libuv1-dev libnghttp2-dev libsqlite3-dev libjansson-dev libssl-dev libinih-dev libopenblas-dev"
-packages_test="libcriterion-dev python3 python3-venv procps"
+packages_test="libcriterion-dev python3 python3-venv procps curl"
 packages_lint="clang-format python3 python3-venv"
 packages_fuzz="clang libclang-rt-14-dev"
 packages_fresh="mmdebstrap"
+packages_ecosystem="golang-go golang-google-grpc-dev golang-github-golang-protobuf-1-5-dev protoc-gen-go protoc-gen-go-grpc"
 
 wanted=""
 for purpose in "$@"; do
@@ -18,7 +19,8 @@ for purpose in "$@"; do
         lint) wanted="$wanted $packages_lint" ;;
         fuzz) wanted="$wanted $packages_fuzz" ;;
         fresh) wanted="$wanted $packages_fresh" ;;
-        *) echo "$0: purpose is \"$purpose\", expected build, test, lint, fuzz or fresh" >&2; exit 2 ;;
+        ecosystem) wanted="$wanted $packages_ecosystem" ;;
+        *) echo "$0: purpose is \"$purpose\", expected build, test, lint, fuzz, fresh or ecosystem" >&2; exit 2 ;;
     esac
 done
 
