@@ -1,24 +1,18 @@
-"""Dreamer v1 as danijar/dreamer has it (TensorFlow, Keras layers).
+"""Dreamer v1: images, Keras' GRU, a Gaussian latent, a tanh-normal or one-hot actor.
 
-Written from a description of it (repository at 56d4d444), not run against it; stored copies of its
-source were read before this was written, so it depends on both. Its checkpoints have no
-names; weights here are named after the layers of its code (models.py) and have Keras' layouts: Dense
-kernel [in, out], Conv2D [kh, kw, in, out], Conv2DTranspose [kh, kw, out, in], GRUCell kernel [in, 3 units],
-recurrent_kernel [units, 3 units], bias [2, 3 units], gates in the order update, reset, candidate.
+Written from a description of the published code alone.
 
-Variants: `continuous` (colour images, tanh_normal actions), `discrete` (gray images, one-hot actions, pcont
-head). The original encodes images only; latents are Gaussian.
+The published checkpoints have no names: these are SCOPE/LAYER/{kernel,bias} after the code's layers. Dense kernels
+[in, out], convolutions [kh, kw, in, out], transposed ones [kh, kw, out, in]; the GRU's kernels hold z, r, h in this
+order, its bias [2, 3 deter] that of the input and that of the state. Parts of the state: deter, stoch.
 
-Where the description leaves room (* marks what the published models.py decided):
-* Keras' GRUCell is meant with its TensorFlow 2 default reset_after, whose equations are Keras', not in that repository.
-* img3 and obs2 give mean | std in this order *; std = softplus(std) + 0.1.
-* Images go in as x / 255 - 0.5 and come out on that scale.
-* Nothing is drawn from the prior while observing: the original draws a prior sample there, and drops it.
-* mode of tanh_normal: tanh of the mean; the original takes the most likely of 100 draws.
-* Its mean is 5 tanh(mean / 5), its std softplus(std + log(exp(5) - 1)) + 1e-4; samples are tanh(mean + std * noise). No
-  exploration noise is added.
-* value is a plain number; continue is the pcont head, which includes gamma; absent where the config has none.
-* The latent is deter and stoch: mean and std, which the original carries along, are outputs here.
+Where the description leaves room:
+* An observe draws a sample of the prior too, which nothing reads. Only the posterior's noise is an input here.
+* The published mode of a tanh-normal is the likeliest of 100 draws. Here it is tanh(mean).
+* action.mean and action.std are those of the normal before the tanh.
+* Exploration noise belongs to the agent, not to the model: there is none.
+* continue is the mean of pcont. Its target held the discount, so it does too.
+* A reset zeroes the state and the action before the prior is computed.
 """
 
 import math
@@ -28,127 +22,129 @@ import torch.nn.functional as F
 
 import common
 
-KERNELS = (5, 5, 6, 6)
-RAW_STD = math.log(math.exp(5) - 1)
+BASE = {
+    "dialect": "dreamer1", "deter": 14, "hidden": 12, "stoch": 6, "min_std": 0.1, "std_act": "softplus", "units": 10,
+    "reward_layers": 2, "value_layers": 3, "pcont_layers": 3, "actor_layers": 4, "dense_act": "elu", "cnn_act": "relu",
+    "depth": 2, "encoder_kernels": [4, 4, 4, 4], "decoder_kernels": [5, 5, 6, 6], "image_output": "x / 255 - 0.5",
+    "weights": "named after the code's layers",
+}
+VARIANTS = {
+    "continuous": BASE | {"pcont": False, "observes": 3, "observations": {"image": {"shape": [64, 64, 3]}},
+                          "action": {"discrete": False, "width": 3, "head": "tanh_normal"}},
+    "discrete": BASE | {"pcont": True, "observations": {"image": {"shape": [64, 64, 1]}},
+                        "action": {"discrete": True, "width": 4, "head": "onehot"}},
+}
+INIT_STD, MEAN_SCALE, ACTOR_MIN_STD = 5.0, 5.0, 1e-4
 
 
 class Dreamer1:
     parts = ("deter", "stoch")
 
     def __init__(self, config, weights, rows, margins):
-        self.config, self.w, self.rows, self.margins = config, weights, rows, margins
-        (self.image,) = config["observations"]
+        self.config, self.weights, self.rows, self.margins = config, weights, rows, margins
+        self.channels = config["observations"]["image"]["shape"][-1]
 
     def sites(self, verb):
-        latent = ("normal", self.config["stoch"])
-        sites = {"observe": {"posterior": latent}, "step": {"prior": latent}}.get(verb, {})
         if verb == "encode":
-            return sites
-        action = self.config["action"]
-        return sites | {"action": ("uniform", 1) if action["discrete"] else ("normal", action["width"])}
+            return {}
+        found = {"observe": {"posterior": ("normal", self.config["stoch"])},
+                 "step": {"prior": ("normal", self.config["stoch"])}}.get(verb, {})
+        wanted = ("uniform", 1) if self.config["action"]["discrete"] else ("normal", self.config["action"]["width"])
+        return found | {"action": wanted}
+
+    def initial(self):
+        return {part: torch.zeros(self.rows, self.config[part]).double() for part in self.parts}
 
     # ---- layers ----
 
-    def dense(self, name, x, out):
-        return x @ self.w.kernel(f"{name}/kernel", [x.shape[-1], out]) + self.w.bias(f"{name}/bias", [out])
+    def dense(self, x, name, width):
+        kernel = self.weights.kernel(f"{name}/kernel", [x.shape[-1], width])
+        return x @ kernel + self.weights.bias(f"{name}/bias", [width])
 
-    def mlp(self, name, x, layers, out):
+    def hidden(self, x, name):
+        return F.elu(self.dense(x, f"rnn/{name}", self.config["hidden"]))
+
+    def mlp(self, x, head, layers, width):
         for i in range(layers):
-            x = F.elu(self.dense(f"{name}/h{i}", x, self.config["units"]))
-        return self.dense(f"{name}/hout", x, out)
-
-    # ---- latent ----
+            x = F.elu(self.dense(x, f"{head}/h{i}", self.config["units"]))
+        return self.dense(x, f"{head}/hout", width)
 
     def gru(self, x, h):
-        units = self.config["deter"]
-        bias = self.w.bias("rnn/cell/bias", [2, 3 * units])
-        from_x = x @ self.w.kernel("rnn/cell/kernel", [x.shape[-1], 3 * units]) + bias[0]
-        from_h = h @ self.w.kernel("rnn/cell/recurrent_kernel", [units, 3 * units]) + bias[1]
-        (xz, xr, xc), (hz, hr, hc) = from_x.chunk(3, -1), from_h.chunk(3, -1)
-        update, reset = torch.sigmoid(xz + hz), torch.sigmoid(xr + hr)
-        candidate = torch.tanh(xc + reset * hc)
-        return update * h + (1 - update) * candidate
+        deter = h.shape[-1]
+        kernel = self.weights.kernel("rnn/cell/kernel", [x.shape[-1], 3 * deter])
+        recurrent = self.weights.kernel("rnn/cell/recurrent_kernel", [deter, 3 * deter])
+        bias = self.weights.bias("rnn/cell/bias", [2, 3 * deter])
+        xz, xr, xh = (x @ kernel + bias[0]).split(deter, -1)
+        iz, ir, ih = (h @ recurrent + bias[1]).split(deter, -1)
+        z, r = torch.sigmoid(xz + iz), torch.sigmoid(xr + ir)
+        return z * h + (1 - z) * torch.tanh(xh + r * ih)
 
-    def stats(self, name, x):
-        mean, std = self.dense(name, x, 2 * self.config["stoch"]).chunk(2, -1)
-        return mean, F.softplus(std) + 0.1
+    def gaussian(self, x, name):
+        mean, std = self.dense(x, f"rnn/{name}", 2 * self.config["stoch"]).chunk(2, -1)
+        return mean, F.softplus(std) + self.config["min_std"]
 
-    def prior(self, state, action):
-        hidden = self.config["hidden"]
-        x = F.elu(self.dense("rnn/img1", torch.cat([state["stoch"], action], -1), hidden))
-        deter = self.gru(x, state["deter"])
-        return deter, self.stats("rnn/img3", F.elu(self.dense("rnn/img2", deter, hidden)))
-
-    def initial(self):
-        return {part: torch.zeros(self.rows, self.config[part], dtype=torch.float64) for part in self.parts}
+    # ---- verbs ----
 
     def encode(self, seen, noise):
-        del noise
-        x = seen[self.image] / 255 - 0.5
-        for i in range(4):
-            out = self.config["depth"] * 2 ** i
-            kernel = self.w.kernel(f"encode/h{i + 1}/kernel", [4, 4, x.shape[-1], out])
-            x = F.relu(common.conv(x, kernel, self.w.bias(f"encode/h{i + 1}/bias", [out]), stride=2))
+        x = seen["image"] / 255 - 0.5
+        for i, size in enumerate(self.config["encoder_kernels"]):
+            name, width = f"encode/h{i + 1}", self.config["depth"] * 2 ** i
+            kernel = self.weights.kernel(f"{name}/kernel", [size, size, x.shape[-1], width])
+            x = F.relu(common.conv(x, kernel, self.weights.bias(f"{name}/bias", [width]), stride=2))
         return {"embedding": x.flatten(1)}
+
+    def prior(self, state, action):
+        x = self.hidden(torch.cat([state["stoch"], action], -1), "img1")
+        deter = self.gru(x, state["deter"])
+        return deter, *self.gaussian(self.hidden(deter, "img2"), "img3")
 
     def observe(self, state, action, embedding, first, noise):
         state = {part: common.zero_where(first, values) for part, values in state.items()}
-        deter, prior = self.prior(state, common.zero_where(first, action))
-        x = F.elu(self.dense("rnn/obs1", torch.cat([deter, embedding], -1), self.config["hidden"]))
-        mean, std = self.stats("rnn/obs2", x)
-        out = {"posterior.mean": mean, "posterior.std": std, "prior.mean": prior[0], "prior.std": prior[1]}
-        return {"deter": deter, "stoch": common.normal(mean, std, noise["posterior"])}, out
+        deter, prior_mean, prior_std = self.prior(state, common.zero_where(first, action))
+        mean, std = self.gaussian(self.hidden(torch.cat([deter, embedding], -1), "obs1"), "obs2")
+        state = {"deter": deter, "stoch": common.normal(mean, std, noise["posterior"])}
+        return state, {"prior.mean": prior_mean, "prior.std": prior_std, "posterior.mean": mean, "posterior.std": std}
 
     def step(self, state, action, noise):
-        deter, (mean, std) = self.prior(state, action)
-        out = {"prior.mean": mean, "prior.std": std}
-        return {"deter": deter, "stoch": common.normal(mean, std, noise["prior"])}, out
-
-    # ---- heads ----
-
-    def actor(self, feature, noise):
-        action = self.config["action"]
-        if action["discrete"]:
-            logits = self.mlp("actor", feature, 4, action["width"])
-            mode = common.mode(logits, self.margins, "action")
-            sample = mode if noise is None else common.draw(logits.softmax(-1), noise[:, 0], self.margins, "action")
-            return {"action": mode, "action.logits": logits, "action.sample": sample}
-        mean, std = self.mlp("actor", feature, 4, 2 * action["width"]).chunk(2, -1)
-        mean, std = 5 * torch.tanh(mean / 5), F.softplus(std + RAW_STD) + 1e-4
-        sample = torch.tanh(common.normal(mean, std, noise))
-        return {"action": torch.tanh(mean), "action.mean": mean, "action.std": std, "action.sample": sample}
-
-    def decode(self, feature):
-        depth, channels = self.config["depth"], self.config["observations"][self.image]["shape"][-1]
-        x = self.dense("decode/h1", feature, 32 * depth)[:, None, None]
-        for i, (size, out) in enumerate(zip(KERNELS, (4 * depth, 2 * depth, depth, channels))):
-            name, taps = f"decode/h{i + 2}", size * size * x.shape[-1] / (25 if i == 0 else 4)
-            kernel = self.w.kernel(f"{name}/kernel", [size, size, out, x.shape[-1]], inputs=taps)
-            x = common.deconv(x, kernel, self.w.bias(f"{name}/bias", [out]))
-            x = x if i == 3 else F.relu(x)
-        return x
+        deter, mean, std = self.prior(state, action)
+        state = {"deter": deter, "stoch": common.normal(mean, std, noise["prior"])}
+        return state, {"prior.mean": mean, "prior.std": std}
 
     def heads(self, state, noise, full):
-        feature = torch.cat([state["stoch"], state["deter"]], -1)
-        out = {f"observation.{self.image}": self.decode(feature)} if full else {}
-        out["reward"] = self.mlp("reward", feature, 2, 1)[..., 0]
-        out["value"] = self.mlp("value", feature, 3, 1)[..., 0]
+        features = torch.cat([state["stoch"], state["deter"]], -1)
+        outputs = {"reward": self.mlp(features, "reward", self.config["reward_layers"], 1)[:, 0],
+                   "value": self.mlp(features, "value", self.config["value_layers"], 1)[:, 0]}
         if self.config["pcont"]:
-            logit = self.mlp("pcont", feature, 3, 1)[..., 0]
-            out |= {"continue.logit": logit, "continue": torch.sigmoid(logit)}
-        return out | self.actor(feature, noise["action"])
+            logit = self.mlp(features, "pcont", self.config["pcont_layers"], 1)[:, 0]
+            outputs |= {"continue.logit": logit, "continue": torch.sigmoid(logit)}
+        outputs |= self.actor(features, noise["action"])
+        if full:
+            outputs["observation.image"] = self.decode(features)
+        return outputs
 
+    def actor(self, features, noise):
+        width, layers = self.config["action"]["width"], self.config["actor_layers"]
+        if self.config["action"]["discrete"]:
+            logits = self.mlp(features, "actor", layers, width)
+            best = common.mode(logits, self.margins, "action")
+            drawn = best if noise is None else common.draw(logits.softmax(-1), noise[:, 0], self.margins, "action")
+            return {"action": best, "action.sample": drawn, "action.logits": logits}
+        mean, std = self.mlp(features, "actor", layers, 2 * width).chunk(2, -1)
+        mean = MEAN_SCALE * torch.tanh(mean / MEAN_SCALE)
+        std = F.softplus(std + math.log(math.exp(INIT_STD) - 1)) + ACTOR_MIN_STD
+        drawn = torch.tanh(common.normal(mean, std, noise))
+        return {"action": torch.tanh(mean), "action.sample": drawn, "action.mean": mean, "action.std": std}
 
-SIZES = {"dialect": "dreamer1", "deter": 14, "hidden": 12, "stoch": 6, "min_std": 0.1, "std_act": "softplus", "units": 10,
-         "reward_layers": 2, "value_layers": 3, "pcont_layers": 3, "actor_layers": 4, "dense_act": "elu", "cnn_act": "relu",
-         "depth": 2, "encoder_kernels": [4, 4, 4, 4], "decoder_kernels": list(KERNELS), "image_output": "x / 255 - 0.5",
-         "weights": "named after the code's layers"}
-VARIANTS = {
-    "continuous": SIZES | {"pcont": False, "observes": 3, "observations": {"image": {"shape": [64, 64, 3]}},
-                           "action": {"discrete": False, "width": 3, "head": "tanh_normal"}},
-    "discrete": SIZES | {"pcont": True, "observations": {"image": {"shape": [64, 64, 1]}},
-                         "action": {"discrete": True, "width": 4, "head": "onehot"}},
-}
+    def decode(self, features):
+        x = self.dense(features, "decode/h1", 32 * self.config["depth"])[:, None, None, :]
+        widths = [self.config["depth"] * scale for scale in (4, 2, 1)] + [self.channels]
+        for i, (size, width) in enumerate(zip(self.config["decoder_kernels"], widths)):
+            name, inputs = f"decode/h{i + 2}", x.shape[-1]
+            kernel = self.weights.kernel(f"{name}/kernel", [size, size, width, inputs], size * size * inputs // 4)
+            x = common.deconv(x, kernel, self.weights.bias(f"{name}/bias", [width]))
+            x = F.relu(x) if i < 3 else x
+        return x
+
 
 if __name__ == "__main__":
     common.run(Dreamer1, "rssm/dreamer1", VARIANTS)

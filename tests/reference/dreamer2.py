@@ -1,32 +1,22 @@
-"""DreamerV2 as danijar/dreamerv2 has it (TensorFlow, Keras layers).
+"""DreamerV2: one-hot or Gaussian latents, a GRU with layer norm, three kinds of actor.
 
-Written from a description of it (repository at 07d906e9), not run against it; of its source the standard
-deviation of Gaussian latents and the names of norm layers were read before this was written. Its checkpoints have no
-names; weights here are named after the layers of its code (common/nets.py) and have Keras' layouts:
-Dense kernel [in, out], Conv2D [kh, kw, in, out], Conv2DTranspose [kh, kw, out, in], LayerNormalization
-gamma and beta. An output layer is out/out, and out/std where its distribution has one.
+Written from a description of the published code alone.
 
-Variants: `vector` (two vectors, discrete latents, trunc_normal actions, norm none: dmc_proprio), `image`
-(a gray image, discrete actions, discount head: atari), `mixed` (image and vector, norm layer, discrete
-actions: crafter), `gaussian` (a vector, Gaussian latents, norm layer, tanh_normal actions).
+The published checkpoints have no names: these are SCOPE/LAYER/{kernel,bias,gamma,beta} after the code's layers; a
+distribution's layer has one more level (reward/out/out, actor/out/std). Dense kernels [in, out], convolutions [kh,
+kw, in, out], transposed ones [kh, kw, out, in]. Parts of the state: deter, stoch.
 
-Where the description leaves room (* marks what the published common/nets.py decided or confirmed):
-* `norm: layer` means Dense or Conv, with bias, then LayerNormalization (eps 1e-3, Keras' default), then ELU; in
-  convolutions over channels; not after convin, nor the last deconvolution *. The regular expression
-  of crafter sets it in every network, actor and critic included.
-* Names of norms: img_in_norm, img_out_norm_0, obs_out_norm, convnorm0, densenorm0, in heads norm0 *.
-* Gaussian latents: one layer gives mean | std; std = f(std) + 0.1 with f of config.std_act: softplus, sigmoid or
-  sigmoid2, 2 sigmoid(std / 2) * (the published config has sigmoid2). The mode is the mean. The latent is deter and
-  stoch: mean and std, which the original carries along, are outputs here.
-* Vectors are concatenated in the order of the observation space ("concatenated vectors", no order given) and
-  are taken as they are.
-* Images go in as x / 255 - 0.5 and come out on that scale.
-* Nothing is drawn from the prior while observing: the original draws a prior sample there, and drops it.
-* mode of trunc_normal: its mean, tanh(out), which lies inside the bounds. A sample is taken by inverse CDF of one uniform
-  (the distribution is theirs, the way of drawing ours), clipped to 1 - 1e-6.
-* mode of tanh_normal: tanh of the mean; the original takes the most likely of 100 draws.
-* value is the critic; the slow target critic is for training only. continue is the discount head: it includes gamma.
-* ensemble 1: one prior network.
+Where the description leaves room:
+* Vectors are concatenated in the order of the observations' space, each flattened.
+* Where `norm` is layer, every hidden layer has one between its product and its ELU; the layer before the transposed
+  convolutions and the last of them are linear, without one. Layer norms have both gamma and beta.
+* A Gaussian latent is a mean, then a standard deviation 2 sigmoid(x / 2) + 0.1 as the truncated normal's: `std_act`.
+* A truncated normal is drawn by its inverse CDF from a uniform number; its mode is its mean, which lies within the
+  bounds, and is not clipped.
+* The mode of a tanh-normal is tanh(mean); action.mean and action.std are those before the tanh. Its standard
+  deviation is softplus(x) + 0.1.
+* continue is the mean of the discount head, whose target held the discount.
+* One member of the ensemble. No slow critic.
 """
 
 import math
@@ -36,182 +26,191 @@ import torch.nn.functional as F
 
 import common
 
-EPS = 1e-3
-KERNELS = (5, 5, 6, 6)
-STD = {"softplus": F.softplus, "sigmoid": torch.sigmoid, "sigmoid2": lambda x: 2 * torch.sigmoid(x / 2)}
+BASE = {
+    "dialect": "dreamer2", "deter": 14, "hidden": 12, "stoch": 4, "classes": 5, "units": 10, "layers": 2,
+    "norm": "layer", "gru_norm": "layer", "norm_eps": 1e-3, "act": "elu", "unimix": 0, "discount_head": True,
+    "weights": "named after the code's layers",
+}
+IMAGES = {"depth": 2, "encoder_kernels": [4, 4, 4, 4], "decoder_kernels": [5, 5, 6, 6], "image_output": "x / 255 - 0.5"}
+VARIANTS = {
+    "vector": BASE | {"layers": 4, "norm": "none", "discount_head": False,
+                      "observations": {"velocity": {"shape": [3]}, "position": {"shape": [2, 2]}},
+                      "action": {"discrete": False, "width": 2, "head": "trunc_normal"}},
+    "image": BASE | IMAGES | {"layers": 4, "norm": "none", "observations": {"image": {"shape": [64, 64, 1]}},
+                              "action": {"discrete": True, "width": 4, "head": "onehot"}},
+    "mixed": BASE | IMAGES | {"observations": {"state": {"shape": [3]}, "image": {"shape": [64, 64, 1]}},
+                              "action": {"discrete": True, "width": 3, "head": "onehot"}},
+    "gaussian": BASE | {"stoch": 6, "classes": 0, "discount_head": False, "std_act": "sigmoid2", "min_std": 0.1,
+                        "observations": {"state": {"shape": [5]}},
+                        "action": {"discrete": False, "width": 3, "head": "tanh_normal"}},
+}
+ACTOR_MIN_STD, MEAN_SCALE, CLIP = 0.1, 5.0, 1e-6
+
+
+def two_sigmoid(x):
+    return 2 * torch.sigmoid(x / 2)
+
+
+def cdf(x):
+    return 0.5 * (1 + torch.erf(x / math.sqrt(2)))
+
+
+def truncated(mean, std, uniform):
+    """Of the normal within [-1, 1], by inverse CDF."""
+    low, high = cdf((-1 - mean) / std), cdf((1 - mean) / std)
+    return mean + std * math.sqrt(2) * torch.erfinv(2 * (low + uniform * (high - low)) - 1)
 
 
 class Dreamer2:
     parts = ("deter", "stoch")
 
     def __init__(self, config, weights, rows, margins):
-        self.config, self.w, self.rows, self.margins = config, weights, rows, margins
-        self.discrete = config["classes"] > 0
-        spaces = config["observations"]
-        self.images = [key for key, space in spaces.items() if len(space["shape"]) == 3]
-        self.vectors = [key for key in spaces if key not in self.images]
+        self.config, self.weights, self.rows, self.margins = config, weights, rows, margins
+        spaces = {key: space["shape"] for key, space in config["observations"].items()}
+        self.vectors = {key: shape for key, shape in spaces.items() if len(shape) < 3}
+        self.images = {key: shape for key, shape in spaces.items() if len(shape) == 3}
+        self.discrete = bool(config["classes"])
 
     def sites(self, verb):
-        latent = ("uniform" if self.discrete else "normal", self.config["stoch"])
-        sites = {"observe": {"posterior": latent}, "step": {"prior": latent}}.get(verb, {})
         if verb == "encode":
-            return sites
-        head, width = self.config["action"]["head"], self.config["action"]["width"]
-        return sites | {"action": {"onehot": ("uniform", 1), "trunc_normal": ("uniform", width),
-                                   "tanh_normal": ("normal", width)}[head]}
+            return {}
+        latent = ("uniform" if self.discrete else "normal", self.config["stoch"])
+        found = {"observe": {"posterior": latent}, "step": {"prior": latent}}.get(verb, {})
+        width = self.config["action"]["width"]
+        return found | {"action": {"onehot": ("uniform", 1), "trunc_normal": ("uniform", width),
+                                   "tanh_normal": ("normal", width)}[self.config["action"]["head"]]}
+
+    def initial(self):
+        stoch = [self.config["stoch"], self.config["classes"]] if self.discrete else [self.config["stoch"]]
+        return {"deter": torch.zeros(self.rows, self.config["deter"]).double(),
+                "stoch": torch.zeros(self.rows, *stoch).double()}
 
     # ---- layers ----
 
-    def dense(self, name, x, out):
-        return x @ self.w.kernel(f"{name}/kernel", [x.shape[-1], out]) + self.w.bias(f"{name}/bias", [out])
+    def dense(self, x, name, width):
+        kernel = self.weights.kernel(f"{name}/kernel", [x.shape[-1], width])
+        return x @ kernel + self.weights.bias(f"{name}/bias", [width])
 
-    def layer_norm(self, name, x):
-        return common.layer_norm(x, self.w.scale(f"{name}/gamma", [x.shape[-1]]), self.w.bias(f"{name}/beta", [x.shape[-1]]), EPS)
+    def layer_norm(self, x, name):
+        gamma = self.weights.scale(f"{name}/gamma", [x.shape[-1]])
+        beta = self.weights.bias(f"{name}/beta", [x.shape[-1]])
+        return common.layer_norm(x, gamma, beta, self.config["norm_eps"])
 
-    def act(self, norm, x):
-        return F.elu(self.layer_norm(norm, x) if self.config["norm"] == "layer" else x)
+    def activate(self, x, norm):
+        return F.elu(x if self.config["norm"] == "none" else self.layer_norm(x, norm))
 
-    def mlp(self, name, x, norm="norm"):
+    def hidden(self, x, name, norm):
+        return self.activate(self.dense(x, f"rssm/{name}", self.config["hidden"]), f"rssm/{norm}")
+
+    def mlp(self, x, scope, norm="norm"):
         for i in range(self.config["layers"]):
-            x = self.act(f"{name}/{norm}{i}", self.dense(f"{name}/dense{i}", x, self.config["units"]))
+            x = self.activate(self.dense(x, f"{scope}/dense{i}", self.config["units"]), f"{scope}/{norm}{i}")
         return x
 
-    # ---- latent ----
+    def number(self, features, scope):
+        return self.dense(self.mlp(features, scope), f"{scope}/out/out", 1)[:, 0]
 
-    def stats(self, name, x):
-        c = self.config
-        if self.discrete:
-            return {"logits": self.dense(name, x, c["stoch"] * c["classes"]).unflatten(-1, (c["stoch"], c["classes"]))}
-        mean, std = self.dense(name, x, 2 * c["stoch"]).chunk(2, -1)
-        return {"mean": mean, "std": STD[c["std_act"]](std) + c["min_std"]}
-
-    def latent(self, deter, stats, noise, kind):
-        if not self.discrete:
-            return {"deter": deter, "stoch": common.normal(stats["mean"], stats["std"], noise)}
-        logits = stats["logits"]
-        stoch = common.mode(logits, self.margins, kind) if noise is None \
-            else common.draw(logits.softmax(-1), noise, self.margins, kind)
-        return {"deter": deter, "stoch": stoch}
-
-    def initial(self):
-        c = self.config
-        stoch = [c["stoch"], c["classes"]] if self.discrete else [c["stoch"]]
-        return {"deter": torch.zeros(self.rows, c["deter"], dtype=torch.float64),
-                "stoch": torch.zeros(self.rows, *stoch, dtype=torch.float64)}
-
-    def encode(self, seen, noise):
-        del noise
-        parts = []
-        if self.images:
-            x = torch.cat([seen[key] for key in self.images], -1) / 255 - 0.5
-            for i in range(4):
-                out = self.config["depth"] * 2 ** i
-                kernel = self.w.kernel(f"encoder/conv{i}/kernel", [4, 4, x.shape[-1], out])
-                x = common.conv(x, kernel, self.w.bias(f"encoder/conv{i}/bias", [out]), stride=2)
-                x = self.act(f"encoder/convnorm{i}", x)
-            parts.append(x.flatten(1))
-        if self.vectors:
-            x = torch.cat([seen[key].reshape(self.rows, -1) for key in self.vectors], -1)
-            parts.append(self.mlp("encoder", x, "densenorm"))
-        return {"embedding": torch.cat(parts, -1)}
-
-    def gru(self, x, deter):
-        parts = self.dense("rssm/gru", torch.cat([x, deter], -1), 3 * self.config["deter"])
-        reset, candidate, update = self.layer_norm("rssm/gru_norm", parts).chunk(3, -1)
-        candidate = torch.tanh(torch.sigmoid(reset) * candidate)
+    def gru(self, x, h):
+        parts = self.dense(torch.cat([x, h], -1), "rssm/gru", 3 * h.shape[-1])
+        reset, cand, update = self.layer_norm(parts, "rssm/gru_norm").chunk(3, -1)
+        cand = torch.tanh(torch.sigmoid(reset) * cand)
         update = torch.sigmoid(update - 1)
-        return update * candidate + (1 - update) * deter
+        return update * cand + (1 - update) * h
+
+    # ---- latents ----
+
+    def latent(self, x, layer, kind):
+        """The parameters of a distribution, and how it is drawn."""
+        stoch, classes = self.config["stoch"], self.config["classes"]
+        if self.discrete:
+            logits = self.dense(x, f"rssm/{layer}", stoch * classes).reshape(-1, stoch, classes)
+
+            def drawn(noise):
+                if noise is None:
+                    return common.mode(logits, self.margins, kind)
+                return common.draw(logits.softmax(-1), noise, self.margins, kind)
+
+            return {f"{kind}.logits": logits}, drawn
+        mean, std = self.dense(x, f"rssm/{layer}", 2 * stoch).chunk(2, -1)
+        std = two_sigmoid(std) + self.config["min_std"]
+        return {f"{kind}.mean": mean, f"{kind}.std": std}, lambda noise: common.normal(mean, std, noise)
 
     def prior(self, state, action):
-        x = torch.cat([state["stoch"].flatten(1), action], -1)
-        x = self.act("rssm/img_in_norm", self.dense("rssm/img_in", x, self.config["hidden"]))
+        x = self.hidden(torch.cat([state["stoch"].flatten(1), action], -1), "img_in", "img_in_norm")
         deter = self.gru(x, state["deter"])
-        x = self.act("rssm/img_out_norm_0", self.dense("rssm/img_out_0", deter, self.config["hidden"]))
-        return deter, self.stats("rssm/img_dist_0", x)
+        return deter, *self.latent(self.hidden(deter, "img_out_0", "img_out_norm_0"), "img_dist_0", "prior")
+
+    # ---- verbs ----
+
+    def encode(self, seen, noise):
+        outputs = []
+        if self.images:
+            x = torch.cat([seen[key] for key in self.images], -1) / 255 - 0.5
+            for i, size in enumerate(self.config["encoder_kernels"]):
+                name, width = f"encoder/conv{i}", self.config["depth"] * 2 ** i
+                kernel = self.weights.kernel(f"{name}/kernel", [size, size, x.shape[-1], width])
+                x = common.conv(x, kernel, self.weights.bias(f"{name}/bias", [width]), stride=2)
+                x = self.activate(x, f"encoder/convnorm{i}")
+            outputs.append(x.flatten(1))
+        if self.vectors:
+            x = torch.cat([seen[key].flatten(1) for key in self.vectors], -1)
+            outputs.append(self.mlp(x, "encoder", "densenorm"))
+        return {"embedding": torch.cat(outputs, -1)}
 
     def observe(self, state, action, embedding, first, noise):
         state = {part: common.zero_where(first, values) for part, values in state.items()}
-        deter, prior = self.prior(state, common.zero_where(first, action))
-        x = self.dense("rssm/obs_out", torch.cat([deter, embedding], -1), self.config["hidden"])
-        posterior = self.stats("rssm/obs_dist", self.act("rssm/obs_out_norm", x))
-        out = {f"prior.{name}": value for name, value in prior.items()}
-        out |= {f"posterior.{name}": value for name, value in posterior.items()}
-        return self.latent(deter, posterior, noise["posterior"], "posterior"), out
+        deter, prior, _ = self.prior(state, common.zero_where(first, action))
+        x = self.hidden(torch.cat([deter, embedding], -1), "obs_out", "obs_out_norm")
+        posterior, drawn = self.latent(x, "obs_dist", "posterior")
+        return {"deter": deter, "stoch": drawn(noise["posterior"])}, prior | posterior
 
     def step(self, state, action, noise):
-        deter, prior = self.prior(state, action)
-        out = {f"prior.{name}": value for name, value in prior.items()}
-        return self.latent(deter, prior, noise["prior"], "prior"), out
-
-    # ---- heads ----
-
-    def trunc_normal(self, mean, std, uniform):
-        """Normal(mean, std) inside -1..1, by inverse CDF."""
-        low, high = (torch.special.ndtr((bound - mean) / std) for bound in (-1, 1))
-        drawn = mean + std * torch.special.ndtri(low + uniform * (high - low))
-        return drawn.clamp(-1 + 1e-6, 1 - 1e-6)
-
-    def actor(self, feature, noise):
-        head, width = self.config["action"]["head"], self.config["action"]["width"]
-        x = self.mlp("actor", feature)
-        out = self.dense("actor/out/out", x, width)
-        if head == "onehot":
-            mode = common.mode(out, self.margins, "action")
-            sample = mode if noise is None else common.draw(out.softmax(-1), noise[:, 0], self.margins, "action")
-            return {"action": mode, "action.logits": out, "action.sample": sample}
-        std = self.dense("actor/out/std", x, width)
-        if head == "trunc_normal":
-            mean, std = torch.tanh(out), 2 * torch.sigmoid(std / 2) + 0.1
-            sample = mean if noise is None else self.trunc_normal(mean, std, noise)
-            return {"action": mean, "action.std": std, "action.sample": sample}
-        mean, std = 5 * torch.tanh(out / 5), F.softplus(std) + 0.1
-        sample = torch.tanh(common.normal(mean, std, noise))
-        return {"action": torch.tanh(mean), "action.mean": mean, "action.std": std, "action.sample": sample}
-
-    def decode_images(self, feature):
-        depth = self.config["depth"]
-        channels = [self.config["observations"][key]["shape"][-1] for key in self.images]
-        x = self.dense("decoder/convin", feature, 32 * depth)[:, None, None]
-        for i, (size, out) in enumerate(zip(KERNELS, (4 * depth, 2 * depth, depth, sum(channels)))):
-            kernel = self.w.kernel(f"decoder/conv{i}/kernel", [size, size, out, x.shape[-1]],
-                                   inputs=size * size * x.shape[-1] / (25 if i == 0 else 4))
-            x = common.deconv(x, kernel, self.w.bias(f"decoder/conv{i}/bias", [out]))
-            x = x if i == 3 else self.act(f"decoder/convnorm{i}", x)
-        return {f"observation.{key}": part for key, part in zip(self.images, x.split(channels, -1))}
+        deter, prior, drawn = self.prior(state, action)
+        return {"deter": deter, "stoch": drawn(noise["prior"])}, prior
 
     def heads(self, state, noise, full):
-        feature, out = torch.cat([state["stoch"].flatten(1), state["deter"]], -1), {}
-        if self.vectors:
-            x = self.mlp("decoder", feature, "densenorm")
-            for key in self.vectors:
-                shape = self.config["observations"][key]["shape"]
-                out[f"observation.{key}"] = self.dense(f"decoder/dense_{key}/out", x, math.prod(shape)).reshape(-1, *shape)
-        if self.images and full:
-            out |= self.decode_images(feature)
-        out["reward"] = self.dense("reward/out/out", self.mlp("reward", feature), 1)[..., 0]
-        out["value"] = self.dense("critic/out/out", self.mlp("critic", feature), 1)[..., 0]
+        features = torch.cat([state["stoch"].flatten(1), state["deter"]], -1)
+        outputs = {"reward": self.number(features, "reward"), "value": self.number(features, "critic")}
         if self.config["discount_head"]:
-            logit = self.dense("discount/out/out", self.mlp("discount", feature), 1)[..., 0]
-            out |= {"continue.logit": logit, "continue": torch.sigmoid(logit)}
-        return out | self.actor(feature, noise["action"])
+            logit = self.number(features, "discount")
+            outputs |= {"continue.logit": logit, "continue": torch.sigmoid(logit)}
+        outputs |= self.actor(self.mlp(features, "actor"), noise["action"])
+        if self.vectors:
+            x = self.mlp(features, "decoder", "densenorm")
+            for key, shape in self.vectors.items():
+                y = self.dense(x, f"decoder/dense_{key}/out", math.prod(shape))
+                outputs[f"observation.{key}"] = y.reshape(-1, *shape)
+        if self.images and full:
+            outputs |= self.decode(features)
+        return outputs
 
+    def actor(self, x, noise):
+        width, head = self.config["action"]["width"], self.config["action"]["head"]
+        out = self.dense(x, "actor/out/out", width)
+        if head == "onehot":
+            best = common.mode(out, self.margins, "action")
+            drawn = best if noise is None else common.draw(out.softmax(-1), noise[:, 0], self.margins, "action")
+            return {"action": best, "action.sample": drawn, "action.logits": out}
+        std = self.dense(x, "actor/out/std", width)
+        if head == "trunc_normal":
+            mean, std = torch.tanh(out), two_sigmoid(std) + ACTOR_MIN_STD
+            drawn = mean if noise is None else truncated(mean, std, noise).clamp(CLIP - 1, 1 - CLIP)
+            return {"action": mean, "action.sample": drawn, "action.std": std}
+        mean, std = MEAN_SCALE * torch.tanh(out / MEAN_SCALE), F.softplus(std) + ACTOR_MIN_STD
+        drawn = torch.tanh(common.normal(mean, std, noise))
+        return {"action": torch.tanh(mean), "action.sample": drawn, "action.mean": mean, "action.std": std}
 
-SIZES = {"dialect": "dreamer2", "deter": 14, "hidden": 12, "stoch": 4, "classes": 5, "units": 10, "layers": 4,
-         "norm": "none", "gru_norm": "layer", "norm_eps": EPS, "act": "elu", "unimix": 0, "discount_head": False,
-         "weights": "named after the code's layers"}
-IMAGE = {"depth": 2, "encoder_kernels": [4, 4, 4, 4], "decoder_kernels": list(KERNELS), "image_output": "x / 255 - 0.5"}
-VARIANTS = {
-    "vector": SIZES | {"observations": {"velocity": {"shape": [3]}, "position": {"shape": [2, 2]}},
-                       "action": {"discrete": False, "width": 2, "head": "trunc_normal"}},
-    "image": SIZES | IMAGE | {"discount_head": True, "observations": {"image": {"shape": [64, 64, 1]}},
-                              "action": {"discrete": True, "width": 4, "head": "onehot"}},
-    "mixed": SIZES | IMAGE | {"norm": "layer", "discount_head": True, "layers": 2,
-                              "observations": {"state": {"shape": [3]}, "image": {"shape": [64, 64, 1]}},
-                              "action": {"discrete": True, "width": 3, "head": "onehot"}},
-    "gaussian": SIZES | {"norm": "layer", "classes": 0, "stoch": 6, "std_act": "sigmoid2", "min_std": 0.1, "layers": 2,
-                         "observations": {"state": {"shape": [5]}},
-                         "action": {"discrete": False, "width": 3, "head": "tanh_normal"}},
-}
+    def decode(self, features):
+        x = self.dense(features, "decoder/convin", 32 * self.config["depth"])[:, None, None, :]
+        channels = [shape[-1] for shape in self.images.values()]
+        widths = [self.config["depth"] * scale for scale in (4, 2, 1)] + [sum(channels)]
+        for i, (size, width) in enumerate(zip(self.config["decoder_kernels"], widths)):
+            name, inputs = f"decoder/conv{i}", x.shape[-1]
+            kernel = self.weights.kernel(f"{name}/kernel", [size, size, width, inputs], size * size * inputs // 4)
+            x = common.deconv(x, kernel, self.weights.bias(f"{name}/bias", [width]))
+            x = self.activate(x, f"decoder/convnorm{i}") if i < 3 else x
+        return {f"observation.{key}": image for key, image in zip(self.images, x.split(channels, -1))}
+
 
 if __name__ == "__main__":
     common.run(Dreamer2, "rssm/dreamer2", VARIANTS)
