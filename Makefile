@@ -239,6 +239,25 @@ fuzz-one: $(BUILD)/tests/fuzz/fuzz_$(TARGET).o $(call objects,$(SUPPORT_SRC)) $(
 	$(BUILD)/fuzz_$(TARGET) -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 \
 	    -artifact_prefix=$(BUILD)/found/$(TARGET)- $(BUILD)/found/$(TARGET) tests/fuzz/corpus/$(TARGET)
 
+# ---- install ----
+
+.PHONY: man
+man: all ## manual pages from the programs' own --help, into build/man
+	@$(PYTHON) deploy/man/make.py $(BUILD) $(BUILD)/man
+
+# The zoo goes where the unit of deploy/ looks for it.
+PREFIX ?= /usr/local
+.PHONY: install
+install: man $(CLIENT) ## programs, C library, pages, completion and zoo, under PREFIX (/usr/local) and DESTDIR
+	install -D -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/dreamd $(BUILD)/dreamctl
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include client/c/dreamd.h
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib $(CLIENT)
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 $(BUILD)/man/dreamd.1 $(BUILD)/man/dreamctl.1
+	install -D -m 644 deploy/completion/dreamd.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dreamd
+	ln -sf dreamd $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dreamctl
+	mkdir -p $(DESTDIR)$(PREFIX)/share/dreamd
+	cp -r models/zoo $(DESTDIR)$(PREFIX)/share/dreamd/
+
 # ---- the rest ----
 
 # Some minutes a model. The folders must not exist: what is shipped is removed by hand first.

@@ -20,11 +20,11 @@ BUILD = ROOT / os.environ.get("DREAMD_BUILD", "build")
 class Daemon:
     """A running `dreamd serve`; `options` are further flags."""
 
-    def __init__(self, folder, *options):
+    def __init__(self, folder, *options, program=BUILD / "dreamd"):
         self.folder = pathlib.Path(folder)
         self.endpoint = self.folder / "endpoint.json"
         self.log = open(self.folder / "log", "ab")
-        command = [BUILD / "dreamd", "serve", "--listen", "127.0.0.1:0",
+        command = [program, "serve", "--listen", "127.0.0.1:0",
                    "--endpoint-file", self.endpoint, "--data", self.folder / "data", *options]
         self.process = subprocess.Popen([str(part) for part in command], stderr=self.log)
         give_up = time.monotonic() + 60
@@ -65,10 +65,10 @@ def start_daemon(tmp_path):
     """A daemon of a test's own: start_daemon("--message-max", "1MiB")."""
     started = []
 
-    def start(*options):
+    def start(*options, **named):
         folder = tmp_path / f"daemon-{len(started)}"
         folder.mkdir()
-        started.append(Daemon(folder, *options))
+        started.append(Daemon(folder, *options, **named))
         return started[-1]
 
     yield start
