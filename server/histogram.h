@@ -40,7 +40,7 @@ uint64_t dr_histogram_bound(int bucket);
 int dr_histogram_bucket(uint64_t value);
 /* How many values were at most `value`, which is a bound (otherwise: at most the bound before). */
 uint64_t dr_histogram_count_to(const dr_histogram_snapshot *snapshot, uint64_t value);
-/* A value that a share `q` (0 to 1) of all are not above: the bound of its bucket. 0 where empty. */
+/* A value that a share `q` (0 to 1) of all are not above: the bound of its bucket; 0 where none. */
 uint64_t dr_histogram_quantile(const dr_histogram_snapshot *snapshot, double q);
 
 #endif

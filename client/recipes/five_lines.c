@@ -1,6 +1,7 @@
 /* five_lines.c: plans one action in the hosted pendulum, with the C library.
  *
- *     cc -Iclient/c client/recipes/five_lines.c -Lbuild -ldreamd -lnghttp2 -lprotobuf-c -o five_lines
+ *     cc -Iclient/c client/recipes/five_lines.c -o five_lines \
+ *         -Lbuild -ldreamd -lnghttp2 -lprotobuf-c
  *     ./five_lines 127.0.0.1:7733
  */
 #include <stdio.h>

@@ -30,6 +30,7 @@ LAYERS = [
     (r"server/", r"models/|server/|storage/", PROTO),
     (r"client/envs/", r"client/envs/", r""),
     (r"client/c/dreamd\.h", r"", r""),
+    (r"client/recipes/", r"dreamd\.h", r""),
     (r"client/(c|ctl)/", r"client/", r"uv\.h|nghttp2/.*|jansson\.h|" + PROTO),
     (r"tests/", r".*", r".*"),
 ]
@@ -48,7 +49,7 @@ BANNED = [
     (r"\balloca\s*\(|\bsetjmp\s*\(", "an arena (models/base/arena.h)", r"a^"),
     (r"\bassert\s*\(", "DR_ASSERT (models/base/check.h)", r"tests/|client/"),
     (r"\bexit\s*\(", "a dr_code on its way up; only main decides", r"server/(main|cmd_\w+)\.c|client/(ctl|envs)/|tests/"),
-    (r"\bprintf\s*\(", "dr_log, or an error; only commands print", r"server/(main|cmd_\w+|learn_\w+|options\w*|version)\.c|client/ctl/|tests/"),
+    (r"\bprintf\s*\(", "dr_log, or an error; only commands print", r"server/(main|cmd_\w+|learn_\w+|options\w*|version)\.c|client/(ctl|recipes)/|tests/"),
     (r"-ffast-math|-Ofast", "nothing: the order of summation is a promise", r"a^"),
     (r"\b(usleep|sleep|nanosleep)\s*\(", "a timer of the loop", r"tests/|client/"),
 ]

@@ -1,3 +1,4 @@
+/* histogram.c: buckets, quantiles, and recording by several threads. */
 #include "server/histogram.h"
 
 #include <criterion/criterion.h>
