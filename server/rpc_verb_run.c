@@ -64,11 +64,11 @@ static uint64_t output_bytes(const dr_verb_call *vc, const dr_verb_output *outpu
     return aligned((uint64_t)vc->count * (uint64_t)output->width * dr_dtype_size(output->dtype));
 }
 
-/* Fills the description of one output; its memory comes later. */
-static void describe(dr_verb_output *out, const dr_verb_call *vc, dr_verb verb, int index)
+void dr_verb_describe(dr_verb_output *out, const dr_served *served, dr_verb verb, int index,
+                      bool raw)
 {
-    const dr_served_output *from = &vc->served->verbs[verb].list[index];
-    const dr_space_leaf *leaf = dr_wire_output_leaf(from, vc->wire.raw);
+    const dr_served_output *from = &served->verbs[verb].list[index];
+    const dr_space_leaf *leaf = dr_wire_output_leaf(from, raw);
     *out = (dr_verb_output){
         .index = index,
         .dtype = leaf ? leaf->dtype : DR_F32,
@@ -99,7 +99,7 @@ dr_code dr_verb_lay_out(dr_verb_call *vc, dr_verb verb, uint64_t hidden, dr_erro
             /* Latents are brought back as a whole. */
             if (set >> i & 1 &&
                 (pass == 0 || !strncmp(vc->served->verbs[verb].list[i].name, "continue", 9))) {
-                describe(&vc->outputs[count], vc, verb, i);
+                dr_verb_describe(&vc->outputs[count], vc->served, verb, i, vc->wire.raw);
                 bytes += output_bytes(vc, &vc->outputs[count++]);
             }
         }

@@ -67,6 +67,9 @@ void dr_verb_start(dr_call *call, const void *request, const dr_wire_request *wi
 dr_verb_input *dr_verb_new_inputs(dr_verb_call *vc, dr_error *err);
 DR_CHECKED dr_code dr_verb_take_observation(dr_verb_call *vc, dr_verb_input *inputs,
                                             dr_wire_tensors *tensors, dr_error *err);
+/* What an output is as it comes back; its memory is the caller's to add. */
+void dr_verb_describe(dr_verb_output *out, const dr_served *served, dr_verb verb, int index,
+                      bool raw);
 /* Lays out vc->outputs for `wanted` and what `hidden` adds; copies latents where nothing
  * changes. */
 DR_CHECKED dr_code dr_verb_lay_out(dr_verb_call *vc, dr_verb verb, uint64_t hidden, dr_error *err);
@@ -95,6 +98,9 @@ void dr_rpc_act(dr_call *call, const void *request);
 void dr_rpc_verb_cancelled(dr_call *call);
 void dr_rpc_plan(dr_call *call, const void *request);
 void dr_rpc_plan_cancelled(dr_call *call);
+void dr_rpc_imagine(dr_call *call, const void *request);
+void dr_rpc_imagine_writable(dr_call *call);
+void dr_rpc_imagine_cancelled(dr_call *call);
 void dr_rpc_open_session(dr_call *call, const void *request);
 void dr_rpc_get_session(dr_call *call, const void *request);
 void dr_rpc_list_sessions(dr_call *call, const void *request);

@@ -274,16 +274,24 @@ static dr_code check_box(const dr_wire_tensor *t, size_t index, const dr_space_l
     return fail_tensor(err, index, "datatype", t->name, why);
 }
 
-dr_code dr_wire_take_leaf(dr_verb_input *out, dr_wire_tensors *tensors, const char *name,
-                          const dr_space_leaf *leaf, uint32_t rows, dr_error *err)
+dr_code dr_wire_take_sequences(dr_verb_input *out, dr_wire_tensors *tensors, const char *name,
+                               const dr_space_leaf *leaf, uint32_t rows, int rank,
+                               const int64_t *dims, dr_error *err)
 {
+    int64_t shape[DR_RANK_MAX];
+    size_t count = (size_t)rows * (size_t)leaf->count;
+    DR_ASSERT(1 + rank + leaf->rank <= DR_RANK_MAX);
+    for (int i = 0; i < rank; i++) {
+        shape[i] = dims[i];
+        count *= (size_t)dims[i];
+    }
+    memcpy(shape + rank, leaf->shape, sizeof *shape * (size_t)leaf->rank);
     dr_wire_tensor *t;
     size_t index;
-    dr_code code = take(&t, &index, tensors, name, rows, leaf->rank, leaf->shape, err);
+    dr_code code = take(&t, &index, tensors, name, rows, rank + leaf->rank, shape, err);
     if (code != DR_OK) {
         return code;
     }
-    size_t count = (size_t)rows * (size_t)leaf->count;
     bool discrete = leaf->kind == DR_SPACE_DISCRETE;
     code = discrete ? check_discrete(t, index, leaf, count, err)
                     : check_box(t, index, leaf, count, err);
@@ -294,6 +302,12 @@ dr_code dr_wire_take_leaf(dr_verb_input *out, dr_wire_tensors *tensors, const ch
                            .n = discrete ? leaf->n : 0,
                            .start = discrete ? leaf->start : 0};
     return code;
+}
+
+dr_code dr_wire_take_leaf(dr_verb_input *out, dr_wire_tensors *tensors, const char *name,
+                          const dr_space_leaf *leaf, uint32_t rows, dr_error *err)
+{
+    return dr_wire_take_sequences(out, tensors, name, leaf, rows, 0, NULL, err);
 }
 
 dr_code dr_wire_take_space(dr_verb_input *out, int *count, dr_wire_tensors *tensors,

@@ -61,6 +61,11 @@ bool dr_wire_tensors_has(const dr_wire_tensors *tensors, const char *name);
 /* [rows, shape of the leaf], numbers that suit it: becomes an input of that name. */
 DR_CHECKED dr_code dr_wire_take_leaf(dr_verb_input *out, dr_wire_tensors *tensors, const char *name,
                                      const dr_space_leaf *leaf, uint32_t rows, dr_error *err);
+/* The same of sequences: [rows, dims, shape of the leaf]. */
+DR_CHECKED dr_code dr_wire_take_sequences(dr_verb_input *out, dr_wire_tensors *tensors,
+                                          const char *name, const dr_space_leaf *leaf,
+                                          uint32_t rows, int rank, const int64_t *dims,
+                                          dr_error *err);
 /* One input a leaf of the space, named with `prefix`; at most DR_SPACE_LEAVES_MAX. */
 DR_CHECKED dr_code dr_wire_take_space(dr_verb_input *out, int *count, dr_wire_tensors *tensors,
                                       const char *prefix, const dr_space *space, uint32_t rows,
@@ -84,7 +89,9 @@ uint64_t dr_wire_hash(const dr_wire_request *request, const void *more, size_t m
 enum {
     DR_MAKES_TERMINATED = 1,
     DR_MAKES_TRUNCATED = 2,
-    DR_MAKES_STATE = 4,    /* on offer: parts of the latent as it is ... */
+    DR_MAKES_STATE = 4,  /* on offer: parts of the latent as it is ... */
+    DR_MAKES_ACTION = 8, /* the action taken, where the graph's would be the next one */
+    DR_MAKES_RETURN = 16,
     DR_MAKES_PART = 1 << 8 /* ... and, shifted by its number, a part that is wanted */
 };
 

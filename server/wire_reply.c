@@ -30,7 +30,9 @@ static dr_code fail_output(dr_error *err, size_t index, const char *name, const 
                            dr_verb verb, unsigned makes)
 {
     char list[240] = "", field[32];
-    const char *last = makes & DR_MAKES_TERMINATED ? "terminated, truncated" : "";
+    const char *last = makes & DR_MAKES_RETURN       ? "action, terminated, truncated, return"
+                       : makes & DR_MAKES_TERMINATED ? "terminated, truncated"
+                                                     : "";
     size_t length = (size_t)snprintf(list, sizeof list, "%s", last);
     for (int i = 0; i < served->verbs[verb].count; i++) {
         const char *output = served->verbs[verb].list[i].name;
@@ -76,6 +78,24 @@ static unsigned match_parts(const dr_model *model, const char *name)
     return parts;
 }
 
+/* What is made beside the graph, by its name. */
+static unsigned find_made(const char *name)
+{
+    static const struct {
+        const char *name;
+        unsigned made;
+    } MADE[] = {{"terminated", DR_MAKES_TERMINATED},
+                {"truncated", DR_MAKES_TRUNCATED},
+                {"action", DR_MAKES_ACTION},
+                {"return", DR_MAKES_RETURN}};
+    for (size_t i = 0; i < DR_COUNT(MADE); i++) {
+        if (strcmp(MADE[i].name, name) == 0) {
+            return MADE[i].made;
+        }
+    }
+    return 0;
+}
+
 dr_code dr_wire_outputs_read(dr_wire_outputs *out, size_t count, char *const *names,
                              const dr_served *served, dr_verb verb, unsigned makes, dr_error *err)
 {
@@ -87,16 +107,14 @@ dr_code dr_wire_outputs_read(dr_wire_outputs *out, size_t count, char *const *na
                              count, DR_OUTPUTS_MAX);
     }
     for (size_t i = 0; i < count; i++) {
-        unsigned made = strcmp(names[i], "terminated") == 0  ? DR_MAKES_TERMINATED
-                        : strcmp(names[i], "truncated") == 0 ? DR_MAKES_TRUNCATED
-                                                             : 0;
-        uint64_t found = match(&served->verbs[verb], names[i]);
+        unsigned made = makes & find_made(names[i]);
+        uint64_t found = made ? 0 : match(&served->verbs[verb], names[i]);
         unsigned parts = makes & DR_MAKES_STATE ? match_parts(served->model, names[i]) : 0;
         out->makes |= parts;
-        if (!(made & makes) && !found && !parts) {
+        if (!made && !found && !parts) {
             return fail_output(err, i, names[i], served, verb, makes);
         }
-        out->makes |= made & makes;
+        out->makes |= made;
         out->set |= found;
     }
     return DR_OK;

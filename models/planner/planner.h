@@ -49,6 +49,10 @@ DR_CHECKED dr_code dr_plan_settings_default(dr_plan_settings *out, const dr_mode
 DR_CHECKED dr_code dr_plan_settings_check(const dr_plan_settings *settings, const dr_model *model,
                                           dr_error *err);
 
+/* Noise of a plan: seeds derived from the row's key, one a purpose. Candidate c of the first
+ * iteration draws its latents of step k with {seed of LATENTS, row c, step k}. */
+enum { DR_PLAN_SITE_LATENTS = 0x8000, DR_PLAN_SITE_ACTIONS, DR_PLAN_SITE_EXPLORATION };
+
 typedef struct {
     float *action; /* [action_width], written, in the action space's units; a choice: one-hot */
     float *mean;   /* [horizon, action_width]: in: the warm start, already shifted; out: the plan.

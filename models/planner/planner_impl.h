@@ -7,9 +7,6 @@
 #define DR_PLANNER_PLANNER_IMPL_H
 #include "models/planner/planner.h"
 
-/* Noise of a plan: seeds derived from the row's key, one a purpose. */
-enum { DR_PLAN_SITE_LATENTS = 0x8000, DR_PLAN_SITE_ACTIONS, DR_PLAN_SITE_EXPLORATION };
-
 /* Everything a search needs. Arrays are made by dr__search_create and freed with it. */
 typedef struct dr_search {
     dr_plan_settings settings;
