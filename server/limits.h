@@ -53,6 +53,14 @@
 #define DR_VERB_BYTES_ALL (1ull << 30) /* what all requests under way may */
 #define DR_OUTPUTS_MAX 64              /* names in one request, outputs of one verb */
 
+/* ---- imagine ---- */
+#define DR_IMAGINE_HORIZON_MAX 1000000
+#define DR_IMAGINE_TRAJECTORIES_MAX (1u << 20) /* rows x candidates */
+#define DR_IMAGINE_CHUNK_BYTES_DEFAULT (1u << 20)
+#define DR_IMAGINE_CHUNK_BYTES_MAX (64u << 20)
+#define DR_IMAGINE_GROUP_ROWS 1024           /* trajectories advanced together ... */
+#define DR_IMAGINE_GROUP_BYTES (16ull << 20) /* ... fewer where they would take more */
+
 /* ---- compute ---- */
 #define DR_COMPUTE_THREADS_MAX 256
 #define DR_BATCH_ROWS_MAX 256

@@ -22,5 +22,11 @@ const dr_rpc_method dr_simulation_methods[] = {
     METHOD(Decode, decode, dr_rpc_decode, dr_rpc_verb_cancelled),
     METHOD(Act, act, dr_rpc_act, dr_rpc_verb_cancelled),
     METHOD(Plan, plan, dr_rpc_plan, dr_rpc_plan_cancelled),
+    {.path = "/dreamd.v1.Simulation/Imagine",
+     .request = &dreamd__v1__imagine_request__descriptor,
+     .flags = DR_RPC_SERVER_STREAM,
+     .on_message = dr_rpc_imagine,
+     .on_writable = dr_rpc_imagine_writable,
+     .on_cancelled = dr_rpc_imagine_cancelled},
 };
 const size_t dr_simulation_method_count = DR_COUNT(dr_simulation_methods);

@@ -105,6 +105,7 @@ def test_every_method_is_called_and_answered(reflected):
     assert ok(f"{SIMULATION}/Decode", one)["tensors"]
     assert ok(f"{SIMULATION}/Act", one)["tensors"][0]["name"] == "action"
     assert ok(f"{SIMULATION}/Plan", one)["stats"]["iterations"] == 2
+    assert ok(f"{SIMULATION}/Imagine", {**one, "horizon": 3})["tensors"][0]["name"] == "action"
     ok(f"{SIMULATION}/CloseSession", one)
 
     # Others'
