@@ -27,11 +27,6 @@ static dr_code refuse_later(const Dreamd__V1__OpenSessionRequest *r, dr_error *e
                              "automatic reset is not built "
                              "into this daemon, use DISABLED and Reset");
     }
-    if (r->history > 0) {
-        return dr_fail_field(err, DR_UNIMPLEMENTED, "history",
-                             "history is not built into this "
-                             "daemon, leave it 0");
-    }
     if (r->persist) {
         return dr_fail_field(err, DR_UNIMPLEMENTED, "persist",
                              "sessions of this daemon end with "
@@ -79,6 +74,19 @@ static dr_code check_text(const char *text, const char *field, dr_error *err)
                                                             field, length, DR_SESSION_LABEL_BYTES);
 }
 
+dr_code dr_rpc_check_lasting(const char *label, const char *request_id, uint64_t ttl_ms,
+                             dr_error *err)
+{
+    if (ttl_ms > DR_SESSION_TTL_MS_MAX) {
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "ttl_ms",
+                             "ttl_ms is %llu, at most %llu are "
+                             "allowed",
+                             (unsigned long long)ttl_ms, DR_SESSION_TTL_MS_MAX);
+    }
+    dr_code code = check_text(label, "label", err);
+    return code == DR_OK ? check_text(request_id, "request_id", err) : code;
+}
+
 static uint64_t choose_seed(void)
 {
     uint64_t seed = 0;
@@ -110,11 +118,10 @@ static dr_code read_options(open_call *oc, dr_error *err)
                              "in a session",
                              r->rows, DR_SESSION_ROWS_MAX);
     }
-    if (r->ttl_ms > DR_SESSION_TTL_MS_MAX) {
-        return dr_fail_field(err, DR_INVALID_ARGUMENT, "ttl_ms",
-                             "ttl_ms is %llu, at most %llu are "
-                             "allowed",
-                             (unsigned long long)r->ttl_ms, DR_SESSION_TTL_MS_MAX);
+    if (r->history > DR_SESSION_HISTORY_MAX) {
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "history",
+                             "history is %u, at most %d states of a row are kept", r->history,
+                             DR_SESSION_HISTORY_MAX);
     }
     if ((int)r->latent_mode < 0 || r->latent_mode > DREAMD__V1__LATENT_MODE__LATENT_MODE_MODE) {
         return dr_fail_field(err, DR_INVALID_ARGUMENT, "latent_mode",
@@ -127,36 +134,38 @@ static dr_code read_options(open_call *oc, dr_error *err)
     }
     dr_code code = refuse_later(r, err);
     code = code == DR_OK ? read_temperature(&o->temperature, r, err) : code;
-    code = code == DR_OK ? check_text(r->label, "label", err) : code;
-    code = code == DR_OK ? check_text(r->request_id, "request_id", err) : code;
+    code = code == DR_OK ? dr_rpc_check_lasting(r->label, r->request_id, r->ttl_ms, err) : code;
     code = code == DR_OK ? read_ending(&o->ending, r->ending, err) : code;
     o->rows = r->rows ? r->rows : 1;
     o->seed = r->optional_seed_case ? r->seed : choose_seed();
     o->mode = r->latent_mode == DREAMD__V1__LATENT_MODE__LATENT_MODE_MODE;
     o->horizon = r->horizon;
+    o->history = r->history;
     o->ttl_ms = r->ttl_ms ? r->ttl_ms : oc->daemon->options.session_ttl_ms;
     o->label = r->label;
     o->request_id = r->request_id;
     return code;
 }
 
-/* Everything that the request says, seed or its absence included. */
-static dr_code hash_request(open_call *oc, dr_error *err)
+dr_code dr_rpc_hash_message(uint64_t *out, const ProtobufCMessage *message, dr_error *err)
 {
-    const Dreamd__V1__OpenSessionRequest *r = oc->request;
-    if (!r->request_id[0]) {
-        return DR_OK;
-    }
-    size_t bytes = dreamd__v1__open_session_request__get_packed_size(r);
+    size_t bytes = protobuf_c_message_get_packed_size(message);
     uint8_t *packed = dr_mem_alloc(bytes);
     if (!packed) {
         return dr_mem_fail(err, "request");
     }
-    dreamd__v1__open_session_request__pack(r, packed);
+    protobuf_c_message_pack(message, packed);
     dr_wire_request nothing = {0};
-    oc->options.request_hash = dr_wire_hash(&nothing, packed, bytes);
+    *out = dr_wire_hash(&nothing, packed, bytes);
     dr_mem_free(packed);
     return DR_OK;
+}
+
+/* Everything that the request says, seed or its absence included. */
+static dr_code hash_request(open_call *oc, dr_error *err)
+{
+    const Dreamd__V1__OpenSessionRequest *r = oc->request;
+    return r->request_id[0] ? dr_rpc_hash_message(&oc->options.request_hash, &r->base, err) : DR_OK;
 }
 
 /* Given latents, or none. */

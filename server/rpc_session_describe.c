@@ -40,6 +40,7 @@ dr_code dr_rpc_describe_short(Dreamd__V1__Session *out, const dr_session *sessio
                                : DREAMD__V1__LATENT_MODE__LATENT_MODE_SAMPLE;
     out->autoreset = DREAMD__V1__AUTORESET_MODE__AUTORESET_MODE_DISABLED;
     out->horizon = o->horizon;
+    out->history = o->history;
     if (session->model->temperature >= 0) {
         out->optional_temperature_case = DREAMD__V1__SESSION__OPTIONAL_TEMPERATURE_TEMPERATURE;
         out->temperature = o->temperature > 0

@@ -28,5 +28,8 @@ const dr_rpc_method dr_simulation_methods[] = {
      .on_message = dr_rpc_imagine,
      .on_writable = dr_rpc_imagine_writable,
      .on_cancelled = dr_rpc_imagine_cancelled},
+    METHOD(Fork, fork, dr_rpc_fork, NULL),
+    METHOD(GetState, get_state, dr_rpc_get_state, NULL),
+    METHOD(SetState, set_state, dr_rpc_set_state, NULL),
 };
 const size_t dr_simulation_method_count = DR_COUNT(dr_simulation_methods);

@@ -201,10 +201,10 @@ static dr_code find_ends(row_ends *out, const dr_verb_call *vc, dr_error *err)
     return DR_OK;
 }
 
-static dr_code build_reply(Dreamd__V1__StepResponse *out, const dr_verb_call *vc,
-                           const row_ends *ends, dr_error *err)
+static dr_code build_reply(dr_verb_call *vc, const row_ends *ends, dr_error *err)
 {
     dr_arena *arena = dr_call_arena(vc->call);
+    Dreamd__V1__StepResponse *out = &vc->reply;
     dr_wire_reply reply;
     dr_code code = dr_wire_reply_init(&reply, (size_t)vc->shown + TENSORS_BESIDE, arena, err);
     for (int i = 0; i < vc->shown && code == DR_OK; i++) {
@@ -228,7 +228,6 @@ static dr_code build_reply(Dreamd__V1__StepResponse *out, const dr_verb_call *vc
     if (code == DR_OK && vc->wanted.makes & DR_MAKES_TRUNCATED) {
         code = add_flags(&reply, vc, "truncated", ends->truncated, err);
     }
-    /* All verbs' replies have these fields under these numbers: one message serves them all. */
     dreamd__v1__step_response__init(out);
     out->committed_step_id = vc->session->committed_step_id + vc->changes;
     out->checkpoint = vc->served->checkpoint;
@@ -238,46 +237,16 @@ static dr_code build_reply(Dreamd__V1__StepResponse *out, const dr_verb_call *vc
     return code;
 }
 
-static void keep_reply(dr_verb_call *vc, const Dreamd__V1__StepResponse *reply)
-{
-    if (!vc->claim.has_step_id) {
-        return;
-    }
-    size_t bytes = dreamd__v1__step_response__get_packed_size(reply);
-    dr_buf *kept = &vc->session->reply;
-    int64_t before = (int64_t)kept->size;
-    dr_buf_clear(kept);
-    if (dr_buf_reserve(kept, bytes, NULL) != DR_OK) {
-        return; /* a repeat is then answered ABORTED: the step is committed */
-    }
-    kept->length = dreamd__v1__step_response__pack(reply, kept->bytes);
-    dr_session_keep_reply(vc->session, &vc->claim);
-    dr_sessions_charge(vc->daemon->sessions, vc->session, (int64_t)kept->size - before);
-}
-
-void dr_verb_replay(dr_call *call, const dr_session *session)
-{
-    Dreamd__V1__StepResponse *reply =
-        dreamd__v1__step_response__unpack(NULL, session->reply.length, session->reply.bytes);
-    dr_error err;
-    if (!reply) {
-        dr_mem_fail(&err, "stored reply");
-        dr_call_finish(call, &err);
-        return;
-    }
-    dr_call_reply(call, &reply->base);
-    dreamd__v1__step_response__free_unpacked(reply, NULL);
-}
-
 /* ---- commit ---- */
 
+/* The rows as they will be. */
 static void move_rows(const dr_verb_call *vc, const row_ends *ends)
 {
     for (uint32_t i = 0; i < vc->count; i++) {
-        uint32_t index = vc->rows ? vc->rows[i] : i;
-        dr_row *row = &vc->session->row[index];
+        dr_row *row = &vc->session->row_scratch[i];
+        *row = vc->session->row[vc->rows ? vc->rows[i] : i];
         if (vc->ask == DR_ASK_RESET) {
-            dr_session_row_reset(vc->session, index);
+            dr_row_reset(row);
             row->key = vc->keys[i];
             continue;
         }
@@ -290,28 +259,41 @@ static void move_rows(const dr_verb_call *vc, const row_ends *ends)
     }
 }
 
+static void on_committed(dr_commit *commit)
+{
+    dr_verb_call *vc = (dr_verb_call *)((char *)commit - offsetof(dr_verb_call, commit));
+    dr_room_give(&vc->room, vc->daemon);
+}
+
 /* Everything that can fail comes before the commit. */
 void dr_verb_complete(dr_verb_call *vc)
 {
     dr_error err;
     row_ends ends = {0};
-    Dreamd__V1__StepResponse reply;
     dr_code code = vc->ask == DR_ASK_STEP ? find_ends(&ends, vc, &err) : DR_OK;
     if (code == DR_OK) {
-        code = build_reply(&reply, vc, &ends, &err);
+        code = build_reply(vc, &ends, &err);
     }
     if (code != DR_OK) {
         dr_verb_fail(vc, &err);
         return;
     }
+    dr_commit *commit = &vc->commit;
+    commit->daemon = vc->daemon;
+    commit->call = vc->call;
+    commit->session = vc->session;
+    commit->claim = vc->claim;
+    commit->reply = &vc->reply.base;
+    commit->done = on_committed;
     if (vc->changes) {
-        dr_session_commit(vc->session, vc->rows, vc->count);
         move_rows(vc, &ends);
-        keep_reply(vc, &reply);
+        commit->change = (dr_session_change){.rows = vc->rows, .count = vc->count};
         vc->changes = false;
+        dr_commit_run(commit);
+    } else {
+        dr_call_reply(vc->call, commit->reply);
+        on_committed(commit);
     }
-    dr_call_reply(vc->call, &reply.base);
-    dr_room_give(&vc->room, vc->daemon);
 }
 
 void dr_verb_fail(dr_verb_call *vc, const dr_error *err)

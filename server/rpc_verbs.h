@@ -19,7 +19,9 @@ typedef enum {
     DR_ASK_STEP,
     DR_ASK_ENCODE,
     DR_ASK_DECODE,
-    DR_ASK_ACT
+    DR_ASK_ACT,
+    DR_ASK_FORK,
+    DR_ASK_SET_STATE
 } dr_ask;
 
 /* Memory of one request: small in the call's arena, large in a block of its own. */
@@ -31,6 +33,20 @@ typedef struct {
 DR_CHECKED dr_code dr_room_take(void **out, dr_room *room, dr_daemon *daemon, dr_call *call,
                                 uint64_t bytes, dr_error *err);
 void dr_room_give(dr_room *room, dr_daemon *daemon);
+
+/* A change that is computed, on its way into the session; embedded in a request's work. */
+typedef struct dr_commit dr_commit;
+struct dr_commit {
+    dr_daemon *daemon;
+    dr_call *call;
+    dr_session *session;
+    dr_step_claim claim;
+    dr_session_change change;
+    const struct ProtobufCMessage *reply;
+    void (*done)(dr_commit *commit); /* the session is free again, the call is answered */
+};
+/* Commits, keeps the reply under its step id, and answers. [loop] */
+void dr_commit_run(dr_commit *commit);
 
 typedef struct {
     dr_verb_work verb; /* first: the scheduler gives back its dr_work */
@@ -53,6 +69,8 @@ typedef struct {
     int shown;               /* of the outputs that the reply has */
     const float *continues;  /* [count], where an ending is decided by them */
     bool is_sample;          /* Act: action.sample answers for action */
+    Dreamd__V1__StepResponse reply; /* all verbs' have these fields under these numbers */
+    dr_commit commit;
     dr_room room;
 } dr_verb_call;
 
@@ -82,6 +100,13 @@ void dr_verb_fail(dr_verb_call *vc, const dr_error *err);
 /* The reply of a commit made before. */
 void dr_verb_replay(dr_call *call, const dr_session *session);
 
+/* What OpenSession and Fork say of a new session's name and life; 0 and "" are fine. */
+DR_CHECKED dr_code dr_rpc_check_lasting(const char *label, const char *request_id, uint64_t ttl_ms,
+                                        dr_error *err);
+/* A 64-bit mark of a whole message: the same request again has the same. */
+DR_CHECKED dr_code dr_rpc_hash_message(uint64_t *out, const struct ProtobufCMessage *message,
+                                       dr_error *err);
+
 /* A session as lists show it, and with all that is needed to speak to it. */
 DR_CHECKED dr_code dr_rpc_describe_short(Dreamd__V1__Session *out, const dr_session *session,
                                          dr_arena *arena, dr_error *err);
@@ -105,5 +130,8 @@ void dr_rpc_open_session(dr_call *call, const void *request);
 void dr_rpc_get_session(dr_call *call, const void *request);
 void dr_rpc_list_sessions(dr_call *call, const void *request);
 void dr_rpc_close_session(dr_call *call, const void *request);
+void dr_rpc_fork(dr_call *call, const void *request);
+void dr_rpc_get_state(dr_call *call, const void *request);
+void dr_rpc_set_state(dr_call *call, const void *request);
 
 #endif

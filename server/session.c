@@ -10,7 +10,7 @@
 
 uint64_t dr_session_row_bytes(uint64_t state_width)
 {
-    return 2 * sizeof(float) * state_width + sizeof(dr_row);
+    return 2 * (sizeof(float) * state_width + sizeof(dr_row));
 }
 
 uint64_t dr_session_rows_max(uint64_t state_width, uint64_t bytes_max)
@@ -20,9 +20,12 @@ uint64_t dr_session_rows_max(uint64_t state_width, uint64_t bytes_max)
     return rows < DR_SESSION_ROWS_MAX ? rows : DR_SESSION_ROWS_MAX;
 }
 
-uint64_t dr_session_bytes(const dr_served *model, uint32_t rows)
+uint64_t dr_session_bytes(const dr_served *model, const dr_session_options *options)
 {
-    return sizeof(dr_session) + dr_session_row_bytes((uint64_t)model->state_width) * rows;
+    uint64_t width = (uint64_t)model->state_width;
+    uint64_t row_bytes =
+        dr_session_row_bytes(width) + dr_history_row_bytes(options->history, width);
+    return sizeof(dr_session) + row_bytes * options->rows;
 }
 
 static void destroy(dr_session *session)
@@ -32,6 +35,8 @@ static void destroy(dr_session *session)
     dr_mem_free(session->states);
     dr_mem_free(session->scratch);
     dr_mem_free(session->row);
+    dr_mem_free(session->row_scratch);
+    dr_history_deinit(&session->history);
     dr_mem_free(session->warm.means);
     dr_mem_free(session->warm.marks);
     dr_buf_deinit(&session->reply);
@@ -84,15 +89,22 @@ dr_code dr_session_create(dr_session **out, dr_served *model, const dr_session_o
     session->model = dr_served_retain(model);
     model->sessions++;
     session->references = 1;
-    session->bytes = dr_session_bytes(model, options->rows);
+    session->bytes = dr_session_bytes(model, options);
     dr_buf_init(&session->reply, 2 * (size_t)DR_VERB_BYTES_MAX);
     session->states = dr_mem_alloc(sizeof(float) * (size_t)model->state_width * options->rows);
     session->row = dr_mem_zalloc(options->rows, sizeof *session->row);
-    if (!session->states || !session->row) {
-        destroy(session);
-        return dr_mem_fail(err, "rows of a session");
+    dr_code code = session->states && session->row ? DR_OK : dr_mem_fail(err, "rows of a session");
+    if (code == DR_OK) {
+        code = dr_history_init(&session->history, options->history, (size_t)model->state_width,
+                               options->rows, err);
     }
-    put_at_start(session);
+    if (code != DR_OK) {
+        destroy(session);
+        return code;
+    }
+    if (!options->is_copy) {
+        put_at_start(session);
+    }
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     session->opened_unix_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
@@ -165,11 +177,15 @@ dr_begin dr_session_begin(dr_session *session, const dr_step_claim *claim, dr_er
 
 dr_code dr_session_reserve(dr_session *session, dr_error *err)
 {
+    size_t rows = session->options.rows, width = (size_t)session->model->state_width;
     if (!session->scratch) {
-        size_t width = (size_t)session->model->state_width;
-        session->scratch = dr_mem_alloc(sizeof(float) * width * session->options.rows);
+        session->scratch = dr_mem_alloc(sizeof(float) * width * rows);
     }
-    return session->scratch ? DR_OK : dr_mem_fail(err, "new rows of a session");
+    if (!session->row_scratch) {
+        session->row_scratch = dr_mem_alloc(sizeof(dr_row) * rows);
+    }
+    return session->scratch && session->row_scratch ? DR_OK
+                                                    : dr_mem_fail(err, "new rows of a session");
 }
 
 dr_code dr_session_check_at(const dr_session *session, bool has_at, uint64_t at, dr_error *err)
@@ -188,18 +204,57 @@ void dr_session_abandon(dr_session *session)
     session->busy = false;
 }
 
-void dr_session_commit(dr_session *session, const uint32_t *rows, uint32_t count)
+/* Plans of a row that is not what it was. */
+static void replace_plans(dr_session *session, const dr_session_change *change, uint32_t i,
+                          uint32_t row)
 {
-    DR_ASSERT(session->busy && session->scratch && count <= session->options.rows);
+    dr_warm_start *warm = &session->warm;
+    dr_warm_mark *marks = warm->marks ? warm->marks + 2 * (size_t)row : NULL;
+    const dr_warm_rows *given = change->warm;
+    if (marks) {
+        marks[0].made = marks[1].made = false;
+    }
+    if (marks && given && given->horizon == warm->horizon) {
+        size_t floats = 2 * (size_t)warm->horizon * (size_t)warm->action_width;
+        memcpy(warm->means + row * floats, given->means + i * floats, floats * sizeof(float));
+        memcpy(marks, given->marks + 2 * (size_t)i, 2 * sizeof *marks);
+    }
+}
+
+static void commit_rows(dr_session *session, const dr_session_change *change)
+{
+    if (change->warm && change->warm->fresh.means) {
+        dr_warm_start before = session->warm;
+        session->warm = change->warm->fresh;
+        change->warm->fresh = before; /* the caller frees it */
+    }
+    for (uint32_t i = 0; i < change->count; i++) {
+        uint32_t row = change->rows ? change->rows[i] : i;
+        if (session->row_scratch[i].resets != session->row[row].resets) {
+            replace_plans(session, change, i, row);
+        }
+        session->row[row] = session->row_scratch[i];
+    }
+}
+
+void dr_session_commit(dr_session *session, const dr_session_change *change)
+{
     size_t width = (size_t)session->model->state_width;
-    if (!rows) {
+    uint32_t count = change->count;
+    DR_ASSERT(session->busy && session->scratch && count <= session->options.rows);
+    for (uint32_t i = 0; session->history.depth > 0 && i < count; i++) {
+        uint32_t row = change->rows ? change->rows[i] : i;
+        dr_history_push(&session->history, row, session->states + row * width, &session->row[row]);
+    }
+    commit_rows(session, change);
+    if (!change->rows) {
         DR_ASSERT(count == session->options.rows);
         float *before = session->states;
         session->states = session->scratch;
         session->scratch = before;
     } else {
         for (uint32_t i = 0; i < count; i++) {
-            memcpy(session->states + rows[i] * width, session->scratch + i * width,
+            memcpy(session->states + change->rows[i] * width, session->scratch + i * width,
                    width * sizeof(float));
         }
     }
@@ -242,15 +297,12 @@ dr_code dr_session_check_alive(const dr_session *session, const uint32_t *rows, 
     return DR_FAILED_PRECONDITION;
 }
 
-void dr_session_row_reset(dr_session *session, uint32_t row)
+void dr_row_reset(dr_row *row)
 {
-    session->row[row].age = 0;
-    session->row[row].ended = false;
-    session->row[row].fresh = true;
-    session->row[row].resets++;
-    if (session->warm.marks) {
-        session->warm.marks[2 * row].made = session->warm.marks[2 * row + 1].made = false;
-    }
+    row->age = 0;
+    row->ended = false;
+    row->fresh = true;
+    row->resets++;
 }
 
 /* ---- warm starts ---- */
@@ -262,13 +314,9 @@ static float *mean_of(const dr_session *session, uint32_t row, int which)
     return warm->means + (2 * (size_t)row + (size_t)which) * size;
 }
 
-dr_code dr_session_warm_reserve(dr_session *session, int horizon, int action_width, dr_error *err)
+static dr_code make_warm(dr_warm_start *out, size_t rows, int horizon, int action_width,
+                         dr_error *err)
 {
-    dr_warm_start *warm = &session->warm;
-    if (warm->horizon == horizon && warm->action_width == action_width) {
-        return DR_OK;
-    }
-    size_t rows = session->options.rows;
     float *means = dr_mem_zalloc(2 * rows, sizeof(float) * (size_t)horizon * (size_t)action_width);
     dr_warm_mark *marks = dr_mem_zalloc(2 * rows, sizeof *marks);
     if (!means || !marks) {
@@ -276,10 +324,43 @@ dr_code dr_session_warm_reserve(dr_session *session, int horizon, int action_wid
         dr_mem_free(marks);
         return dr_mem_fail(err, "warm starts of a session");
     }
-    dr_mem_free(warm->means);
-    dr_mem_free(warm->marks);
-    *warm = (dr_warm_start){horizon, action_width, means, marks};
+    *out = (dr_warm_start){horizon, action_width, means, marks};
     return DR_OK;
+}
+
+dr_code dr_session_warm_reserve(dr_session *session, int horizon, int action_width, dr_error *err)
+{
+    dr_warm_start *warm = &session->warm, made;
+    if (warm->horizon == horizon && warm->action_width == action_width) {
+        return DR_OK;
+    }
+    dr_code code = make_warm(&made, session->options.rows, horizon, action_width, err);
+    if (code == DR_OK) {
+        dr_mem_free(warm->means);
+        dr_mem_free(warm->marks);
+        *warm = made;
+    }
+    return code;
+}
+
+dr_code dr_warm_rows_reserve(dr_warm_rows *warm, const dr_session *session, dr_error *err)
+{
+    int action_width = session->model->action_width;
+    bool fits = session->warm.horizon == warm->horizon;
+    return fits ? DR_OK
+                : make_warm(&warm->fresh, session->options.rows, warm->horizon, action_width, err);
+}
+
+void dr_warm_rows_deinit(dr_warm_rows *warm)
+{
+    dr_mem_free(warm->fresh.means);
+    dr_mem_free(warm->fresh.marks);
+    warm->fresh = (dr_warm_start){0};
+}
+
+const float *dr_session_warm_means(const dr_session *session, uint32_t row)
+{
+    return session->warm.means ? mean_of(session, row, 0) : NULL;
 }
 
 uint64_t dr_session_warm_bytes(const dr_session *session)

@@ -11,8 +11,8 @@
  *   reference, which a running request holds.
  *
  * Invariants
- *  1. `states` changes in dr_session_commit alone. Compute reads it while BUSY, and writes new
- *     rows beside it, into `scratch`; so what fails or comes too late leaves no trace.
+ *  1. `states` and `row` change in dr_session_commit alone. Compute reads them while BUSY, and
+ *     writes new rows beside them, into `scratch`; so what fails or comes too late leaves no trace.
  *  2. Requests that change nothing (decode, act, plan) copy the rows that they need when
  *     they arrive: they run beside a change and see the state before it.
  *  3. committed_step_id counts commits. The reply of the last commit that had a step id is kept.
@@ -27,6 +27,7 @@
 #include "server/loop.h"
 #include "server/models.h"
 #include "server/scheduler.h"
+#include "server/session_history.h"
 
 /* When a row's continue head ends it. */
 typedef struct {
@@ -34,7 +35,7 @@ typedef struct {
     double threshold;  /* ended where continue is below */
 } dr_ending;
 
-typedef struct {
+typedef struct dr_row {
     dr_noise_key key; /* position of its noise: seed, row, steps made, mode */
     uint32_t age;     /* steps since its reset, for the horizon */
     bool ended;       /* waits for a reset */
@@ -55,6 +56,16 @@ typedef struct {
     dr_warm_mark *marks;       /* [rows, 2]; [0] the newest, [1] the one before */
 } dr_warm_start;
 
+/* Plans for some rows: from a fork, from a saved state. */
+typedef struct {
+    int horizon;               /* of each plan; the action's width is the model's */
+    const float *means;        /* [count, 2, horizon, action_width], at any alignment */
+    const dr_warm_mark *marks; /* [count, 2] */
+    /* Room for all rows of a session whose plans have another size, which it then forgets; the
+     * commit takes it. */
+    dr_warm_start fresh;
+} dr_warm_rows;
+
 typedef struct {
     const char *model; /* "name@version" as it was resolved; at most DR_MODEL_REFERENCE_MAX bytes */
     uint32_t rows;
@@ -63,10 +74,12 @@ typedef struct {
     double temperature; /* of every row from its start on; 0 = the model's own */
     const char *task;   /* likewise; the model's text; NULL = the state's own */
     uint32_t horizon;   /* steps until a row is truncated; 0 = never */
+    uint32_t history;   /* recent states kept of each row; 0 = none */
     dr_ending ending;
     uint64_t ttl_ms;
     const char *label, *request_id; /* "" for none; checked for length */
     uint64_t request_hash;          /* of the request that opened it */
+    bool is_copy; /* rows come from elsewhere: none is put at its start, all must be written */
 } dr_session_options;
 
 typedef struct dr_session dr_session;
@@ -82,9 +95,12 @@ struct dr_session {
 
     uint64_t committed_step_id;
     bool busy;
-    float *states;  /* [rows, state_width] */
-    float *scratch; /* likewise; NULL until the first change */
-    dr_row *row;    /* [rows] */
+    float *states; /* [rows, state_width] */
+    dr_row *row;   /* [rows] */
+    /* What a change makes of its rows, in its order; NULL until the first one. */
+    float *scratch;      /* [rows, state_width] */
+    dr_row *row_scratch; /* [rows] */
+    dr_session_history history;
     dr_warm_start warm;
 
     bool has_reply; /* `reply` answers stored_step_id */
@@ -111,8 +127,8 @@ void dr_session_put_choices(const dr_session *session, float *states, uint32_t r
 uint64_t dr_session_row_bytes(uint64_t state_width);
 /* Rows of a session that has `bytes_max` to itself; at most DR_SESSION_ROWS_MAX. */
 uint64_t dr_session_rows_max(uint64_t state_width, uint64_t bytes_max);
-/* Bytes that a session of these rows takes, before anything is allocated. */
-uint64_t dr_session_bytes(const dr_served *model, uint32_t rows);
+/* Bytes that a session of these rows and history takes, before anything is allocated. */
+uint64_t dr_session_bytes(const dr_served *model, const dr_session_options *options);
 void dr_session_retain(dr_session *session);
 void dr_session_release(dr_session *session);
 /* Whether a request of it waits or runs. */
@@ -135,17 +151,24 @@ DR_CHECKED dr_code dr_session_reserve(dr_session *session, dr_error *err);
 DR_CHECKED dr_code dr_session_check_at(const dr_session *session, bool has_at, uint64_t at,
                                        dr_error *err);
 void dr_session_abandon(dr_session *session);
-/* scratch [count, state_width] becomes the state of rows[count] (NULL: of all, in order), and the
- * step id is committed. Flags and noise positions of rows are the caller's to move. */
-void dr_session_commit(dr_session *session, const uint32_t *rows, uint32_t count);
+/* Rows that become what is in `scratch` and `row_scratch`. One whose `resets` moved loses its
+ * plans. */
+typedef struct {
+    const uint32_t *rows; /* [count], or NULL: all, in order */
+    uint32_t count;
+    dr_warm_rows *warm; /* plans that rows whose `resets` moved get instead, or NULL */
+} dr_session_change;
+/* The rows become what the change made of them, what they were goes to the history, and the step
+ * id is committed. Whatever `change` points to stays the caller's. */
+void dr_session_commit(dr_session *session, const dr_session_change *change);
 /* session->reply, which the caller has filled, answers repeats of the commit just made. */
 void dr_session_keep_reply(dr_session *session, const dr_step_claim *claim);
 
 /* Before a step: FAILED_PRECONDITION naming the rows that have ended. */
 DR_CHECKED dr_code dr_session_check_alive(const dr_session *session, const uint32_t *rows,
                                           uint32_t count, dr_error *err);
-/* After a reset: alive, at a start, its plan forgotten. */
-void dr_session_row_reset(dr_session *session, uint32_t row);
+/* A row after a reset: alive, at a start, its plan forgotten by the commit. */
+void dr_row_reset(dr_row *row);
 
 /* ---- warm starts ---- */
 
@@ -153,11 +176,18 @@ void dr_session_row_reset(dr_session *session, uint32_t row);
 DR_CHECKED dr_code dr_session_warm_reserve(dr_session *session, int horizon, int action_width,
                                            dr_error *err);
 uint64_t dr_session_warm_bytes(const dr_session *session);
+/* Room as a commit of `warm` needs it, in warm->fresh; what was not taken is freed by
+ * dr_warm_rows_deinit(). */
+DR_CHECKED dr_code dr_warm_rows_reserve(dr_warm_rows *warm, const dr_session *session,
+                                        dr_error *err);
+void dr_warm_rows_deinit(dr_warm_rows *warm);
 /* Copies where the row's search begins, shifted by the steps made since, into mean
  * [horizon, action_width]; false where there is nothing to begin with. */
 bool dr_session_warm_get(const dr_session *session, uint32_t row, int horizon, float *mean);
 /* Keeps a plan that was made when the row was `then`. */
 void dr_session_warm_put(dr_session *session, uint32_t row, const dr_row *then, int horizon,
                          const float *mean);
+/* The two plans that are kept of a row [2, horizon, action_width]; NULL where there is no room. */
+const float *dr_session_warm_means(const dr_session *session, uint32_t row);
 
 #endif

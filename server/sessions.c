@@ -156,14 +156,16 @@ static dr_code full(dr_error *err, dr_code code)
     return code;
 }
 
-static dr_code check_room(const dr_sessions *table, const dr_served *model, uint32_t rows,
-                          dr_error *err)
+static dr_code check_room(const dr_sessions *table, const dr_served *model,
+                          const dr_session_options *options, dr_error *err)
 {
-    uint64_t bytes = dr_session_bytes(model, rows);
+    uint64_t bytes = dr_session_bytes(model, options);
     if (bytes > table->options.bytes_max) {
-        return dr_fail_field(err, DR_INVALID_ARGUMENT, "rows",
-                             "%u rows of %s take %llu bytes; all sessions together may take %llu",
-                             rows, model->name, (unsigned long long)bytes,
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, options->history ? "history" : "rows",
+                             "%u rows of %s with a history of %u take %llu bytes; all sessions "
+                             "together may take %llu",
+                             options->rows, model->name, options->history,
+                             (unsigned long long)bytes,
                              (unsigned long long)table->options.bytes_max);
     }
     if (table->stats.sessions >= table->options.sessions_max) {
@@ -189,22 +191,33 @@ dr_session *dr_sessions_find_request(const dr_sessions *table, const char *reque
     return session;
 }
 
-dr_code dr_sessions_open(dr_session **out, dr_sessions *table, dr_served *model,
-                         const dr_session_options *options, dr_error *err)
+dr_code dr_sessions_find_opened(dr_session **out, const dr_sessions *table, const char *request_id,
+                                uint64_t request_hash, dr_error *err)
 {
-    dr_session *session =
-        options->request_id[0] ? dr_sessions_find_request(table, options->request_id) : NULL;
-    if (session && session->options.request_hash != options->request_hash) {
+    dr_session *session = request_id[0] ? dr_sessions_find_request(table, request_id) : NULL;
+    if (session && session->options.request_hash != request_hash) {
         return dr_fail_field(err, DR_ALREADY_EXISTS, "request_id",
                              "request_id \"%s\" has opened session %s with another request",
-                             options->request_id, session->id);
+                             request_id, session->id);
     }
     if (session) {
         session->used_ns = dr_loop_now_ns();
-        *out = session;
-        return DR_OK;
     }
-    dr_code code = check_room(table, model, options->rows, err);
+    *out = session;
+    return DR_OK;
+}
+
+dr_code dr_sessions_open(dr_session **out, dr_sessions *table, dr_served *model,
+                         const dr_session_options *options, dr_error *err)
+{
+    dr_session *session;
+    dr_code code =
+        dr_sessions_find_opened(&session, table, options->request_id, options->request_hash, err);
+    if (code != DR_OK || session) {
+        *out = session;
+        return code;
+    }
+    code = check_room(table, model, options, err);
     if (code == DR_OK) {
         code = dr_session_create(&session, model, options, err);
     }

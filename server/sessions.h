@@ -25,6 +25,11 @@ void dr_sessions_destroy(dr_sessions *table);
  * request was another one. Borrowed. */
 DR_CHECKED dr_code dr_sessions_open(dr_session **out, dr_sessions *table, dr_served *model,
                                     const dr_session_options *options, dr_error *err);
+/* The session that `request_id` opened, renewed, or NULL where none did; ALREADY_EXISTS where it
+ * was by another request. */
+DR_CHECKED dr_code dr_sessions_find_opened(dr_session **out, const dr_sessions *table,
+                                           const char *request_id, uint64_t request_hash,
+                                           dr_error *err);
 /* The session that `request_id` opened, or NULL. */
 dr_session *dr_sessions_find_request(const dr_sessions *table, const char *request_id);
 /* Finds and renews. Borrowed. NOT_FOUND, with reason SESSION_EXPIRED where it was. */

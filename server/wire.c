@@ -13,13 +13,22 @@
 dr_code dr_wire_rows(uint32_t **rows, uint32_t *count, const Dreamd__V1__RowSelection *selection,
                      uint32_t row_count, dr_arena *arena, dr_error *err)
 {
+    return dr_wire_rows_of(rows, count, "rows", selection, row_count, arena, err);
+}
+
+dr_code dr_wire_rows_of(uint32_t **rows, uint32_t *count, const char *field,
+                        const Dreamd__V1__RowSelection *selection, uint32_t row_count,
+                        dr_arena *arena, dr_error *err)
+{
+    char where[48];
     *rows = NULL;
     *count = row_count;
     if (!selection) {
         return DR_OK;
     }
+    snprintf(where, sizeof where, "%s.rows", field);
     if (selection->n_rows == 0 || selection->n_rows > row_count) {
-        return dr_fail_field(err, DR_INVALID_ARGUMENT, "rows.rows",
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, where,
                              "%zu rows are selected, expected 1 to %u; leave the selection out to "
                              "take all",
                              selection->n_rows, row_count);
@@ -30,15 +39,14 @@ dr_code dr_wire_rows(uint32_t **rows, uint32_t *count, const Dreamd__V1__RowSele
     }
     for (size_t i = 0; i < selection->n_rows; i++) {
         uint32_t row = selection->rows[i];
-        char field[32];
-        snprintf(field, sizeof field, "rows.rows[%zu]", i);
+        snprintf(where, sizeof where, "%s.rows[%zu]", field, i);
         if (row >= row_count) {
-            return dr_fail_field(err, DR_INVALID_ARGUMENT, field,
+            return dr_fail_field(err, DR_INVALID_ARGUMENT, where,
                                  "row %u is selected, the session's are 0 to %u", row,
                                  row_count - 1);
         }
         if (seen[row / 64] >> row % 64 & 1) {
-            return dr_fail_field(err, DR_INVALID_ARGUMENT, field, "row %u is selected twice", row);
+            return dr_fail_field(err, DR_INVALID_ARGUMENT, where, "row %u is selected twice", row);
         }
         seen[row / 64] |= UINT64_C(1) << row % 64;
     }
@@ -144,8 +152,13 @@ static dr_wire_tensor *find(const dr_wire_tensors *tensors, const char *name, si
 
 bool dr_wire_tensors_has(const dr_wire_tensors *tensors, const char *name)
 {
+    return dr_wire_tensors_find(tensors, name) != NULL;
+}
+
+const dr_wire_tensor *dr_wire_tensors_find(const dr_wire_tensors *tensors, const char *name)
+{
     size_t index;
-    return find(tensors, name, &index) != NULL;
+    return find(tensors, name, &index);
 }
 
 /* Names that nothing has taken yet: one of them may be meant for what is missing. */
@@ -349,6 +362,25 @@ dr_code dr_wire_take_floats(float *values, dr_wire_tensors *tensors, const char 
     code = check_finite(t, index, count, err);
     if (code == DR_OK) {
         dr_dtype_to_f32(values, t->tensor.dtype, t->tensor.data, count);
+    }
+    return code;
+}
+
+dr_code dr_wire_take_exact(const void **data, dr_wire_tensors *tensors, const char *name,
+                           dr_dtype dtype, uint32_t rows, int rank, const int64_t *shape,
+                           dr_error *err)
+{
+    dr_wire_tensor *t;
+    size_t index;
+    dr_code code = take(&t, &index, tensors, name, rows, rank, shape, err);
+    if (code == DR_OK && t->tensor.dtype != dtype) {
+        char why[80];
+        snprintf(why, sizeof why, "datatype is %s, expected %s",
+                 dr_dtype_wire_name(t->tensor.dtype), dr_dtype_wire_name(dtype));
+        return fail_tensor(err, index, "datatype", name, why);
+    }
+    if (code == DR_OK) {
+        *data = t->tensor.data;
     }
     return code;
 }

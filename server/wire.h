@@ -42,6 +42,11 @@ DR_CHECKED dr_code dr_wire_rows(uint32_t **rows, uint32_t *count,
                                 const Dreamd__V1__RowSelection *selection, uint32_t row_count,
                                 dr_arena *arena, dr_error *err);
 
+/* The same of a selection in another field than "rows". */
+DR_CHECKED dr_code dr_wire_rows_of(uint32_t **rows, uint32_t *count, const char *field,
+                                   const Dreamd__V1__RowSelection *selection, uint32_t row_count,
+                                   dr_arena *arena, dr_error *err);
+
 /* The tensors of a request; each name must be among those that are taken in the end. */
 typedef struct {
     const char *name;
@@ -77,6 +82,12 @@ DR_CHECKED dr_code dr_wire_take_state(float *states, dr_wire_tensors *tensors,
 DR_CHECKED dr_code dr_wire_take_floats(float *values, dr_wire_tensors *tensors, const char *name,
                                        uint32_t rows, int rank, const int64_t *shape,
                                        dr_error *err);
+/* [rows, shape] of this very type, as it is in the request. */
+DR_CHECKED dr_code dr_wire_take_exact(const void **data, dr_wire_tensors *tensors, const char *name,
+                                      dr_dtype dtype, uint32_t rows, int rank, const int64_t *shape,
+                                      dr_error *err);
+/* The tensor of that name, or NULL. */
+const dr_wire_tensor *dr_wire_tensors_find(const dr_wire_tensors *tensors, const char *name);
 /* INVALID_ARGUMENT naming a tensor that nobody took; `allowed` says what there is. */
 DR_CHECKED dr_code dr_wire_tensors_end(const dr_wire_tensors *tensors, const char *allowed,
                                        dr_error *err);

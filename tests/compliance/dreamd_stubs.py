@@ -22,7 +22,7 @@ from dreamd._proto import tensor_pb2
 __all__ = ["registry", "simulation", "tensor_pb2", "Client", "arrays", "details", "make_zoo", "put"]
 
 NAMES = {"FP32": "<f4", "FP64": "<f8", "FP16": "<f2", "INT64": "<i8", "UINT8": "|u1", "BOOL": "?", "INT32": "<i4",
-         "UINT64": "<u8"}
+         "UINT64": "<u8", "UINT32": "<u4"}
 
 
 def make_zoo(folder, **seeds):

@@ -442,7 +442,7 @@ BAD_OPEN = {
     "too long a life": (INVALID, dict(ttl_ms=10**15), "ttl_ms"),
     "too long a label": (INVALID, dict(label="x" * 129), "128"),
     "automatic reset": (UNIMPLEMENTED, dict(autoreset=3), "autoreset|Reset"),
-    "history": (UNIMPLEMENTED, dict(history=4), "history"),
+    "history": (INVALID, dict(history=4097), "history"),
     "persist": (UNIMPLEMENTED, dict(persist=True), "persist"),
     "temperature": (PRECONDITION, dict(temperature=0.5), "temperature"),
     "task": (PRECONDITION, dict(task="walk"), "task"),
@@ -525,13 +525,6 @@ def test_plan_refuses(client, name):
     code, settings, word = BAD_PLAN[name]
     session = client.open().session_id
     fails(code, lambda: plan(client, session, **settings), word)
-
-
-def test_what_is_not_built_in_is_unimplemented(client):
-    for method, request in (("Fork", simulation.ForkRequest()),
-                            ("GetState", simulation.GetStateRequest()),
-                            ("SetState", simulation.SetStateRequest())):
-        fails(UNIMPLEMENTED, lambda m=method, r=request: getattr(client.simulation, m)(r))
 
 
 # ---- limits ----

@@ -58,7 +58,10 @@ static void commit(fixture *f, dr_session *session, const uint32_t *rows, uint32
     for (size_t i = 0; i < count * (size_t)f->served->state_width; i++) {
         session->scratch[i] = value;
     }
-    dr_session_commit(session, rows, count);
+    for (uint32_t i = 0; i < count; i++) {
+        session->row_scratch[i] = session->row[rows ? rows[i] : i];
+    }
+    dr_session_commit(session, &(dr_session_change){.rows = rows, .count = count});
 }
 
 Test(session, a_fresh_one_is_in_the_initial_state_at_step_0)
@@ -170,7 +173,7 @@ Test(session, a_plan_made_before_a_reset_is_not_kept_after_it)
     float mean[2], plan[2] = {1, 2};
     cr_assert(eq(int, dr_session_warm_reserve(session, 1, 2, &f.err), DR_OK));
     dr_row then = session->row[0];
-    dr_session_row_reset(session, 0);
+    dr_row_reset(&session->row[0]);
     dr_session_warm_put(session, 0, &then, 1, plan);
     session->row[0].key.step++;
     cr_expect(not(dr_session_warm_get(session, 0, 1, mean)));
