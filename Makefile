@@ -7,7 +7,7 @@ PYTHON ?= python3
 # make V=1 shows every command.
 Q = $(if $(V),,@echo "  $(1) $@";)
 FUZZ_SECONDS ?= $(or $(SECONDS),60)
-PKG := libuv libnghttp2 libprotobuf-c sqlite3 jansson libcrypto openblas inih
+PKG := libuv libwebsockets libnghttp2 libprotobuf-c sqlite3 jansson libcrypto openblas inih
 
 # make SANITIZER=address|undefined|thread: a build of its own, in a folder of its own.
 SANITIZER ?=

@@ -14,6 +14,7 @@
 #include "server/log.h"
 #include "server/loop.h"
 #include "server/options.h"
+#include "server/pages.h"
 #include "server/server.h"
 
 typedef struct {
@@ -22,6 +23,9 @@ typedef struct {
     dr_loop *loop;
     dr_daemon *daemon;
     dr_server *server;
+    dr_web *web; /* NULL = none */
+    dr_web_route routes[DR_PAGES];
+    dr_metrics_sources sources;
     bool leaving, failed;
 } daemon_state;
 
@@ -41,8 +45,13 @@ static dr_code write_endpoint(const daemon_state *d, dr_error *err)
     FILE *file = fopen(temporary, "w");
     bool good = file != NULL;
     if (file) {
-        good = fprintf(file, "{\"host\": \"%s\", \"port\": %d, \"pid\": %ld}\n",
-                       dr_server_host(d->server), dr_server_port(d->server), (long)getpid()) > 0;
+        fprintf(file, "{\"host\": \"%s\", \"port\": %d, ", dr_server_host(d->server),
+                dr_server_port(d->server));
+        if (d->web) {
+            fprintf(file, "\"http_host\": \"%s\", \"http_port\": %d, ", dr_web_host(d->web),
+                    dr_web_port(d->web));
+        }
+        good = fprintf(file, "\"pid\": %ld}\n", (long)getpid()) > 0 && !ferror(file);
         good = fclose(file) == 0 && good;
     }
     if (good && rename(temporary, path) == 0) {
@@ -55,16 +64,27 @@ static dr_code write_endpoint(const daemon_state *d, dr_error *err)
 
 /* ---- leaving ---- */
 
-static void on_daemon_closed(void *ud)
+static void on_web_closed(void *ud)
 {
     dr_loop_stop(((daemon_state *)ud)->loop);
+}
+
+/* The HTTP port answers until the end: what looks at the daemon sees that it drains. */
+static void close_web(void *ud)
+{
+    daemon_state *d = ud;
+    if (d->web) {
+        dr_web_close(d->web, on_web_closed, d);
+    } else {
+        on_web_closed(d);
+    }
 }
 
 /* The transport first: then all calls are over, and their work comes to an end. */
 static void on_closed(void *ud)
 {
     daemon_state *d = ud;
-    dr_daemon_close(d->daemon, on_daemon_closed, d);
+    dr_daemon_close(d->daemon, close_web, d);
 }
 
 static void on_drained(void *ud)
@@ -83,6 +103,7 @@ static void on_signal(int signal_number, void *ud)
     d->leaving = true;
     dr_log_event(DR_LOG_INFO, "draining", "signal", signal_number == SIGTERM ? "SIGTERM" : "SIGINT",
                  NULL);
+    dr_daemon_drain(d->daemon);
     dr_server_drain(d->server, on_drained, d);
 }
 
@@ -116,8 +137,8 @@ static void on_open(void *ud)
         dr_server_close(d->server, on_closed, d);
         return;
     }
-    dr_logf(DR_LOG_INFO, "serving", "host=%s port=%d", dr_server_host(d->server),
-            dr_server_port(d->server));
+    dr_logf(DR_LOG_INFO, "serving", "host=%s port=%d http_port=%d", dr_server_host(d->server),
+            dr_server_port(d->server), d->web ? dr_web_port(d->web) : 0);
     dr_server_set_health(d->server, "", true);
 }
 
@@ -136,6 +157,19 @@ static dr_code create_daemon(daemon_state *d, dr_error *err)
     return dr_daemon_create(&d->daemon, d->loop, o->data, &options, err);
 }
 
+static dr_code open_web(daemon_state *d, dr_error *err)
+{
+    const char *address = d->options.http_listen;
+    if (!*address || strcmp(address, "none") == 0) {
+        return DR_OK;
+    }
+    dr_pages_routes(d->routes, &d->sources);
+    dr_code code =
+        dr_web_open(&d->web, d->loop, address, d->options.insecure, d->routes, DR_PAGES, err);
+    d->sources = (dr_metrics_sources){.daemon = d->daemon, .server = d->server, .web = d->web};
+    return code;
+}
+
 static dr_code start(daemon_state *d, dr_error *err)
 {
     const dr_serve_options *o = &d->options;
@@ -145,6 +179,10 @@ static dr_code start(daemon_state *d, dr_error *err)
         return code;
     }
     dr_log_set_level(level);
+    code = dr_log_set_format(o->log_format, err);
+    if (code != DR_OK) {
+        return code;
+    }
     code = dr_loop_create(&d->loop, err);
     if (code != DR_OK) {
         return code;
@@ -165,20 +203,20 @@ static dr_code start(daemon_state *d, dr_error *err)
         .deadline_max_ms = o->deadline_max,
         .keepalive_ms = o->keepalive,
         .drain_grace_ms = o->drain_grace,
+        .slow_ms = o->log_slow,
+        .log_requests = o->log_requests,
     };
     code = dr_server_create(&d->server, d->loop, &options, err);
     if (code == DR_OK) {
         code = dr_server_listen(d->server, o->listen, o->insecure, err);
     }
     if (code == DR_OK) {
+        code = open_web(d, err);
+    }
+    if (code == DR_OK) {
         code = dr_loop_catch_signals(d->loop, on_signal, d, err);
     }
     return code;
-}
-
-static void stop_early(void *ud)
-{
-    dr_loop_stop(((daemon_state *)ud)->loop);
 }
 
 static void stop(daemon_state *d)
@@ -195,7 +233,7 @@ static int serve(daemon_state *d)
     if (start(d, &err) != DR_OK) {
         dr_log_error(DR_LOG_ERROR, "cannot start", &err);
         if (d->server) {
-            dr_server_close(d->server, stop_early, d);
+            dr_server_close(d->server, close_web, d);
             dr_loop_run(d->loop);
         }
         stop(d);

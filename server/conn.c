@@ -68,6 +68,7 @@ static void write_later(dr_conn *conn, size_t sent)
     uv_buf_t rest = uv_buf_init((char *)conn->in_flight.bytes + sent,
                                 (unsigned)(conn->in_flight.length - sent));
     conn->write.data = conn;
+    conn->server->stats.written_bytes += rest.len;
     conn->writing = true;
     if (uv_write(&conn->write, (uv_stream_t *)&conn->tcp, &rest, 1, on_written) < 0) {
         conn->writing = false;
@@ -96,6 +97,7 @@ static void flush(dr_conn *conn)
         }
         uv_buf_t all = uv_buf_init((char *)conn->out.bytes, (unsigned)conn->out.length);
         int sent = uv_try_write((uv_stream_t *)&conn->tcp, &all, 1);
+        conn->server->stats.written_bytes += sent > 0 ? (uint64_t)sent : 0;
         if (sent < 0 && sent != UV_EAGAIN) {
             dr__conn_close(conn);
         } else if ((size_t)(sent < 0 ? 0 : sent) < conn->out.length) {
@@ -135,6 +137,7 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *buf)
         dr__conn_close(conn);
         return;
     }
+    conn->server->stats.read_bytes += (uint64_t)length;
     conn->heard_ns = dr_loop_now_ns();
     conn->pinged = false;
     if (!dr_http2_receive(conn->http2, (const uint8_t *)buf->base, (size_t)length)) {
@@ -280,6 +283,7 @@ void dr__conn_accept(dr_server *server, struct uv_stream_s *listening)
         dr_log_event(DR_LOG_WARN, "connection not accepted", "message", uv_strerror(result), NULL);
         dr__conn_close(conn);
     } else if (open_conn(conn, &err) != DR_OK) {
+        server->stats.refused++;
         dr_log_error(DR_LOG_WARN, "connection refused", &err);
         dr__conn_close(conn);
     }

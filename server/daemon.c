@@ -7,6 +7,8 @@
 #include "server/daemon.h"
 
 #include <stdio.h>
+#include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "models/base/check.h"
@@ -75,6 +77,7 @@ dr_code dr_daemon_create(dr_daemon **out, dr_loop *loop, const char *data,
     daemon->loop = loop;
     daemon->options = fill_in(options);
     daemon->started_ns = dr_loop_now_ns();
+    daemon->started_unix = time(NULL);
     daemon->state = "LOADING";
     code = start_parts(daemon, store, err);
     if (code != DR_OK) {
@@ -133,6 +136,13 @@ void dr_daemon_release(dr_daemon *daemon, dr_call *call)
     end_pending(daemon);
 }
 
+void dr_daemon_note_work(dr_call *call, dr_served *served, const dr_work *work, uint64_t rows)
+{
+    dr_call_work note = {.queue_ns = work->queue_ns, .compute_ns = work->compute_ns, .rows = rows};
+    dr_call_note_work(call, &note);
+    served->rows_computed += rows;
+}
+
 /* ---- open, close ---- */
 
 typedef struct {
@@ -160,7 +170,9 @@ static void seed(dr_store_job *job, dr_store *store)
 
 static void opened(dr_daemon *daemon)
 {
-    daemon->state = "SERVING";
+    if (strcmp(daemon->state, "DRAINING") != 0) {
+        daemon->state = "SERVING";
+    }
     daemon->on_open(daemon->ud);
 }
 
@@ -194,6 +206,11 @@ void dr_daemon_open(dr_daemon *daemon, const char *zoo, void (*on_open)(void *ud
     if (dr_store_thread_submit(daemon->store, &s->job, &s->error) != DR_OK) {
         on_seeded(&s->job);
     }
+}
+
+void dr_daemon_drain(dr_daemon *daemon)
+{
+    daemon->state = "DRAINING";
 }
 
 void dr_daemon_close(dr_daemon *daemon, void (*on_closed)(void *ud), void *ud)

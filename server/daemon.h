@@ -31,10 +31,12 @@ typedef struct dr_daemon {
     dr_sessions *sessions;
     dr_daemon_options options; /* with the defaults filled in */
     uint64_t started_ns;
-    uint64_t verb_bytes; /* memory lent to requests under way */
-    uint32_t pending;    /* calls whose work is on another thread, and jobs of our own */
-    uint32_t registers;  /* uploads under way */
-    const char *state;   /* "LOADING", "SERVING", "DRAINING" */
+    int64_t started_unix;
+    uint64_t plan_iterations, plan_row_steps; /* of all plans answered */
+    uint64_t verb_bytes;                      /* memory lent to requests under way */
+    uint32_t pending;   /* calls whose work is on another thread, and jobs of our own */
+    uint32_t registers; /* uploads under way */
+    const char *state;  /* "LOADING", "SERVING", "DRAINING" */
     void (*on_open)(void *ud);
     void (*on_closed)(void *ud);
     void *ud;
@@ -49,6 +51,8 @@ void dr_daemon_services(dr_daemon *daemon, dr_rpc_service services[DR_DAEMON_SER
 /* Registers the checkpoints of `zoo` ("" = none) on the storage thread; then on_open. A zoo that
  * cannot be read is logged, and the daemon opens all the same. [loop] */
 void dr_daemon_open(dr_daemon *daemon, const char *zoo, void (*on_open)(void *ud), void *ud);
+/* The daemon will leave: from now on it says DRAINING. The transport drains meanwhile. [loop] */
+void dr_daemon_drain(dr_daemon *daemon);
 /* Calls on_closed on the loop when no work is under way any more; the transport is closed first, so
  * that all calls are over and nothing new begins. [loop] */
 void dr_daemon_close(dr_daemon *daemon, void (*on_closed)(void *ud), void *ud);
@@ -60,6 +64,9 @@ void dr_daemon_destroy(dr_daemon *daemon);
 /* A call whose answer comes later: keeps the call, and the daemon from closing. */
 void dr_daemon_hold(dr_daemon *daemon, dr_call *call);
 void dr_daemon_release(dr_daemon *daemon, dr_call *call);
+/* A work of the call came back from compute, before it is answered: for the record. `rows`: what
+ * it has computed. */
+void dr_daemon_note_work(dr_call *call, dr_served *served, const dr_work *work, uint64_t rows);
 
 extern const dr_rpc_method dr_simulation_methods[];
 extern const size_t dr_simulation_method_count;

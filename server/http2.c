@@ -269,8 +269,12 @@ typedef struct {
     char details[STATUS_BYTES / 3 * 4 + 4];
 } header_block;
 
-static void add_status(header_block *block, const dr_error *status)
+static void add_status(header_block *block, const dr_call *call)
 {
+    const dr_error *status = &call->status;
+    nghttp2_nv id = text_nv("x-request-id", call->request_id, strlen(call->request_id));
+    id.flags |= NGHTTP2_NV_FLAG_NO_INDEX; /* it does not come again */
+    block->nv[block->count++] = id;
     if (status->code == DR_OK) {
         block->nv[block->count++] = CONSTANT_NV("grpc-status", "0");
         return;
@@ -307,7 +311,7 @@ static ssize_t on_read(nghttp2_session *session, int32_t stream_id, uint8_t *byt
     }
     if (call->finished) {
         header_block block = {.count = 0};
-        add_status(&block, &call->status);
+        add_status(&block, call);
         if (nghttp2_submit_trailer(session, stream_id, block.nv, block.count) != 0) {
             return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
         }
@@ -339,7 +343,7 @@ void dr__http2_respond_status(dr_http2 *http2, dr_call *call, int http_status)
                                                    : CONSTANT_NV(":status", "200");
     block.nv[block.count++] = CONSTANT_NV("content-type", "application/grpc");
     block.nv[block.count++] = CONSTANT_NV("grpc-accept-encoding", "identity");
-    add_status(&block, &call->status);
+    add_status(&block, call);
     if (nghttp2_submit_response(http2->session, call->stream_id, block.nv, block.count, NULL) !=
         0) {
         dr__http2_reset(http2, call);

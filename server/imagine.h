@@ -46,7 +46,8 @@ typedef struct {
     dr_call *call;
     dr_session *session;
     dr_served *served;
-    bool in_queue; /* the rollout is at work */
+    bool in_queue;       /* the rollout is at work */
+    uint32_t first_step; /* of the rollout when it last started */
 
     /* ---- what is asked ---- */
     const dr_space_leaf *leaf; /* of the action space */

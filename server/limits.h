@@ -32,11 +32,22 @@
 #define DR_RESETS_BURST 2000
 #define DR_CALLS_KEPT 64 /* finished calls kept for the next ones */
 
+#define DR_REQUEST_ID_BYTES 64 /* of an x-request-id that is taken over */
+#define DR_SLOW_MS_DEFAULT 10000
+
 /* Unpacking may ask for this many times the bytes of a message, and a floor: hostile bytes ask
  * for 50 times their size, honest ones (packed booleans) for 4 or 5. */
 #define DR_UNPACK_FACTOR 8
 #define DR_UNPACK_FLOOR_BYTES (256u << 10)
 #define DR_CALL_ARENA_BYTES (4u << 20) /* beside requests: metadata, answers in the making */
+
+/* ---- HTTP ---- */
+#define DR_WEB_CONNECTIONS_MAX 128
+#define DR_WEB_HEADER_BYTES 4096 /* of one request: its line and its headers */
+#define DR_WEB_PAGE_BYTES_MAX (4u << 20)
+#define DR_WEB_PATIENCE_S 10 /* for a request to come, for its page to be read */
+#define DR_WEB_KEEPALIVE_S 30
+#define DR_METRICS_MODELS_MAX 64 /* models with a label of their own; the others are one */
 
 /* ---- sessions ---- */
 #define DR_SESSIONS_DEFAULT 10000
@@ -82,7 +93,7 @@
 #define DR_REGISTERS_MAX 16                /* uploads at a time */
 #define DR_STORE_JOBS_MAX 4096             /* requests that wait for the storage thread */
 
-#define DR_HEALTH_SERVICES_MAX 1024 /* names health knows */
+#define DR_HEALTH_SERVICES_MAX 4096 /* names health knows: services and models */
 #define DR_HEALTH_WATCHERS_MAX 4096
 
 #endif

@@ -1,36 +1,39 @@
 /* listener.c: an address to listen at, and the rule that it is loopback. */
+#include "server/listener.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
 #include "models/base/mem.h"
 #include "server/log.h"
-#include "server/server_impl.h"
 
 enum { BACKLOG = 511 };
 
 struct dr_listener {
-    dr_server *server;
+    dr_listener_options options; /* the address is the caller's: NULL */
     uv_tcp_t tcp;
     char host[46];
     int port;
 };
 
-static dr_code fail_address(const char *address, dr_error *err)
+static dr_code fail_address(const dr_listener_options *o, dr_error *err)
 {
-    return dr_fail_field(err, DR_INVALID_ARGUMENT, "listen",
-                         "--listen is \"%s\", expected a numeric host and a port from 0 to 65535, "
-                         "as 127.0.0.1:7733 or [::1]:7733",
-                         address);
+    return dr_fail_field(err, DR_INVALID_ARGUMENT, o->field,
+                         "%s is \"%s\", expected a numeric host and a port from 0 to 65535, "
+                         "as 127.0.0.1:%d or [::1]:%d",
+                         o->flag, o->address, o->usual_port, o->usual_port);
 }
 
 /* "host:port" or "[host]:port"; "localhost" is 127.0.0.1. */
-static dr_code parse_address(struct sockaddr_storage *out, const char *address, dr_error *err)
+static dr_code parse_address(struct sockaddr_storage *out, const dr_listener_options *o,
+                             dr_error *err)
 {
     char host[64];
+    const char *address = o->address;
     const char *colon = strrchr(address, ':');
     if (!colon || (size_t)(colon - address) >= sizeof host) {
-        return fail_address(address, err);
+        return fail_address(o, err);
     }
     size_t length = (size_t)(colon - address);
     bool bracketed = length >= 2 && address[0] == '[' && colon[-1] == ']';
@@ -42,14 +45,14 @@ static dr_code parse_address(struct sockaddr_storage *out, const char *address, 
     char *end;
     long port = strtol(colon + 1, &end, 10);
     if (colon[1] < '0' || colon[1] > '9' || *end || port > 65535) {
-        return fail_address(address, err);
+        return fail_address(o, err);
     }
     if (bracketed ? uv_ip6_addr(host, (int)port, (struct sockaddr_in6 *)out) == 0
                   : uv_ip4_addr(strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, (int)port,
                                 (struct sockaddr_in *)out) == 0) {
         return DR_OK;
     }
-    return fail_address(address, err);
+    return fail_address(o, err);
 }
 
 static bool is_loopback(const struct sockaddr_storage *address)
@@ -67,7 +70,7 @@ static void on_connection(uv_stream_t *stream, int status)
         dr_log_event(DR_LOG_WARN, "connection not accepted", "message", uv_strerror(status), NULL);
         return;
     }
-    dr__conn_accept(listener->server, stream);
+    listener->options.on_connection(stream, listener->options.ud);
 }
 
 static void read_name(dr_listener *listener)
@@ -87,10 +90,9 @@ static void read_name(dr_listener *listener)
 static void on_closed(uv_handle_t *handle)
 {
     dr_listener *listener = handle->data;
-    dr_server *server = listener->server;
+    dr_listener_options options = listener->options;
     dr_mem_free(listener);
-    server->listener = NULL;
-    dr__server_part_closed(server);
+    options.on_closed(options.ud);
 }
 
 static void on_never_opened(uv_handle_t *handle)
@@ -98,30 +100,41 @@ static void on_never_opened(uv_handle_t *handle)
     dr_mem_free(handle->data);
 }
 
-dr_code dr__listener_open(dr_listener **out, dr_server *server, const char *address, bool insecure,
-                          dr_error *err)
+static dr_code check_loopback(const struct sockaddr_storage *where, const dr_listener_options *o,
+                              dr_error *err)
+{
+    if (is_loopback(where)) {
+        return DR_OK;
+    }
+    if (!o->insecure) {
+        return dr_fail_field(err, DR_FAILED_PRECONDITION, o->field,
+                             "%s is \"%s\", which other machines can reach, and there is no TLS; "
+                             "listen at 127.0.0.1 or [::1], or add --insecure",
+                             o->flag, o->address);
+    }
+    dr_log_event(DR_LOG_WARN, "INSECURE: anyone who can reach this address can use this daemon",
+                 "address", o->address, NULL);
+    return DR_OK;
+}
+
+dr_code dr_listener_open(dr_listener **out, dr_loop *loop, const dr_listener_options *options,
+                         dr_error *err)
 {
     struct sockaddr_storage where = {0};
-    dr_code code = parse_address(&where, address, err);
+    dr_code code = parse_address(&where, options, err);
+    if (code == DR_OK) {
+        code = check_loopback(&where, options, err);
+    }
     if (code != DR_OK) {
         return code;
-    }
-    if (!is_loopback(&where)) {
-        if (!insecure) {
-            return dr_fail_field(err, DR_FAILED_PRECONDITION, "listen",
-                                 "--listen is \"%s\", which other machines can reach, and there is "
-                                 "no TLS; listen at 127.0.0.1 or [::1], or add --insecure",
-                                 address);
-        }
-        dr_log_event(DR_LOG_WARN, "INSECURE: anyone who can reach this address can use this daemon",
-                     "address", address, NULL);
     }
     dr_listener *listener = dr_mem_zalloc(1, sizeof *listener);
     if (!listener) {
         return dr_mem_fail(err, "the listener");
     }
-    listener->server = server;
-    int result = uv_tcp_init(dr_loop_uv(server->loop), &listener->tcp);
+    listener->options = *options;
+    listener->options.address = NULL;
+    int result = uv_tcp_init(dr_loop_uv(loop), &listener->tcp);
     if (result < 0) {
         dr_mem_free(listener);
         return dr_fail(err, DR_INTERNAL, "cannot make a socket: %s", uv_strerror(result));
@@ -134,29 +147,29 @@ dr_code dr__listener_open(dr_listener **out, dr_server *server, const char *addr
     if (result < 0) {
         uv_close((uv_handle_t *)&listener->tcp, on_never_opened);
         return result == UV_EADDRINUSE
-                   ? dr_fail_field(err, DR_UNAVAILABLE, "listen",
-                                   "--listen %s: the port is in use by another process; choose "
+                   ? dr_fail_field(err, DR_UNAVAILABLE, options->field,
+                                   "%s %s: the port is in use by another process; choose "
                                    "another, or port 0 for a free one",
-                                   address)
-                   : dr_fail_field(err, DR_UNAVAILABLE, "listen", "--listen %s: %s", address,
-                                   uv_strerror(result));
+                                   options->flag, options->address)
+                   : dr_fail_field(err, DR_UNAVAILABLE, options->field, "%s %s: %s", options->flag,
+                                   options->address, uv_strerror(result));
     }
     read_name(listener);
     *out = listener;
     return DR_OK;
 }
 
-const char *dr__listener_host(const dr_listener *listener)
+const char *dr_listener_host(const dr_listener *listener)
 {
     return listener->host;
 }
 
-int dr__listener_port(const dr_listener *listener)
+int dr_listener_port(const dr_listener *listener)
 {
     return listener->port;
 }
 
-void dr__listener_close(dr_listener *listener)
+void dr_listener_close(dr_listener *listener)
 {
     if (!uv_is_closing((uv_handle_t *)&listener->tcp)) {
         uv_close((uv_handle_t *)&listener->tcp, on_closed);

@@ -18,6 +18,7 @@ struct dr_models {
     dr_store_thread *store;
     dr_served *loaded;
     uint32_t count;
+    dr_models_stats stats;   /* `loaded` is `count` */
     dr_models_wish *loading; /* those that open a model */
 };
 
@@ -65,6 +66,18 @@ uint32_t dr_models_count(const dr_models *models)
     return models->count;
 }
 
+const dr_served *dr_models_first(const dr_models *models)
+{
+    return models->loaded;
+}
+
+dr_models_stats dr_models_get_stats(const dr_models *models)
+{
+    dr_models_stats stats = models->stats;
+    stats.loaded = models->count;
+    return stats;
+}
+
 dr_code dr_models_unload(dr_models *models, dr_served *served, dr_error *err)
 {
     if (served->sessions > 0) {
@@ -81,6 +94,7 @@ dr_code dr_models_unload(dr_models *models, dr_served *served, dr_error *err)
     }
     *link = served->next;
     models->count--;
+    models->stats.unloads++;
     dr_log_event(DR_LOG_INFO, "model unloaded", "model", served->name, "checkpoint",
                  served->checkpoint, NULL);
     dr_served_release(served);
@@ -155,10 +169,12 @@ static void on_opened(dr_store_job *job)
         served->next = models->loaded;
         models->loaded = served;
         models->count++;
+        models->stats.loads++;
         dr_served_retain(served); /* until all have heard */
         dr_log_event(DR_LOG_INFO, "model loaded", "model", served->name, "checkpoint",
                      served->checkpoint, NULL);
     } else {
+        models->stats.failures++;
         dr_log_error(DR_LOG_WARN, "model not loaded", &leader->error);
     }
     dr_error error = leader->error;

@@ -47,10 +47,11 @@ struct dr_served {
     dr_plan_settings planning; /* the manifest's defaults, if planning_error is DR_OK */
     dr_error planning_error;
     uint64_t loaded_bytes;
-    dr_store *holder;    /* where the checkpoint is held while this lives, or NULL */
-    uint32_t references; /* the table's, and one a session or call [loop] */
-    uint32_t sessions;   /* that live [loop] */
-    dr_served *next;     /* the table's */
+    dr_store *holder;       /* where the checkpoint is held while this lives, or NULL */
+    uint32_t references;    /* the table's, and one a session or call [loop] */
+    uint32_t sessions;      /* that live [loop] */
+    uint64_t rows_computed; /* [loop] */
+    dr_served *next;        /* the table's */
 };
 
 /* Learns from the model all that the daemon needs. Keeps a reference. Blocks. [any] */
@@ -100,6 +101,13 @@ DR_CHECKED dr_code dr_models_get(dr_models *models, dr_models_wish *wish, const 
 /* The loaded model of a digest ("sha256:..." or bare), or NULL. [loop] */
 dr_served *dr_models_find(const dr_models *models, const char *checkpoint);
 uint32_t dr_models_count(const dr_models *models);
+/* The loaded models, by `next`; newest first. [loop] */
+const dr_served *dr_models_first(const dr_models *models);
+typedef struct {
+    uint64_t loaded;                   /* now */
+    uint64_t loads, failures, unloads; /* since the start */
+} dr_models_stats;
+dr_models_stats dr_models_get_stats(const dr_models *models);
 /* FAILED_PRECONDITION where sessions use it. The table's reference goes; `served` may be freed by
  * it. [loop] */
 DR_CHECKED dr_code dr_models_unload(dr_models *models, dr_served *served, dr_error *err);

@@ -49,8 +49,10 @@ typedef struct {
 /* kind, field, default, least, most, help */
 #define DR_SERVE_OPTIONS(X)                                                                      \
     X(text, listen, "127.0.0.1:7733", 0, 0, "host:port for gRPC; port 0 takes a free one")       \
-    X(flag, insecure, "false", 0, 0, "allow --listen beyond loopback without TLS")               \
-    X(text, endpoint_file, "", 0, 0, "write host, port and pid as JSON there once serving")      \
+    X(flag, insecure, "false", 0, 0, "allow to listen beyond loopback without TLS")              \
+    X(text, http_listen, "127.0.0.1:7734", 0, 0,                                                 \
+      "host:port for metrics and health over HTTP; port 0 takes a free one; none = no port")     \
+    X(text, endpoint_file, "", 0, 0, "write hosts, ports and pid as JSON there once serving")    \
     X(text, data, "./var", 0, 0, "folder of the catalogue and checkpoints")                      \
     X(text, zoo, "", 0, 0,                                                                       \
       "folder of checkpoints to register at start; default: beside the program")                 \
@@ -59,6 +61,9 @@ typedef struct {
     X(bytes, session_bytes_max, "1GiB", 65536, 1e15, "memory of all sessions together")          \
     X(time, session_ttl, "10m", 1, 6.048e8, "life of a session without a request, by default")   \
     X(text, log_level, "info", 0, 0, "error, warn, info or debug")                               \
+    X(text, log_format, "text", 0, 0, "text or json")                                            \
+    X(flag, log_requests, "false", 0, 0, "a line for every call")                                \
+    X(time, log_slow, "10s", 1, 1e10, "a warning for a call with one reply that takes longer")   \
     X(bytes, message_max, "64MiB", 1024, 1 << 30, "largest request")                             \
     X(bytes, received_max, "512MiB", 65536, 1e15, "requests being received, all calls together") \
     X(count, connections_max, "1024", 1, 1e6, "clients at a time")                               \

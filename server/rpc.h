@@ -108,6 +108,21 @@ bool dr_call_is_loopback(const dr_call *call);
  * The first, where a key was given twice. */
 const char *dr_call_metadata(const dr_call *call, const char *key);
 
+/* What the log says about the call, and the client hears in the trailers: the client's own
+ * x-request-id where that is short and plain, else one made here. */
+const char *dr_call_request_id(const dr_call *call);
+
+/* ---- for the record (rpc_record.h) ---- */
+
+/* The session that the call is about. */
+void dr_call_note_session(dr_call *call, const char *id);
+typedef struct {
+    uint64_t queue_ns, compute_ns;
+    uint64_t rows; /* computed */
+} dr_call_work;
+/* A work of the call came back from compute; the call may be over. Before it is answered. */
+void dr_call_note_work(dr_call *call, const dr_call_work *work);
+
 void *dr_call_get_service(const dr_call *call); /* the service's ud */
 void dr_call_set_ud(dr_call *call, void *ud);   /* the handler's own, NULL at the start */
 void *dr_call_get_ud(const dr_call *call);

@@ -66,6 +66,8 @@ dr_call *dr__call_create(dr_server *server, dr_http2 *http2, int32_t stream_id)
     call->stream_id = stream_id;
     call->references = 1;
     call->deadline_ns = UINT64_MAX;
+    call->came_ns = dr_loop_now_ns();
+    call->record = &server->table.records[server->table.count];
     dr_grpc_reader_init(&call->reader, server->options.message_bytes_max);
     dr_buf_init(&call->pending, 4 * DR_STREAM_WINDOW_BYTES);
     snprintf(call->peer, sizeof call->peer, "%s", dr__http2_peer(http2));
@@ -150,6 +152,7 @@ static void finish_http(dr_call *call, const dr_error *err, int http_status)
         return;
     }
     set_over(call);
+    dr__call_record(call, err);
     call->finished = true;
     if (err) {
         call->status = *err;
@@ -192,6 +195,7 @@ void dr__call_abort(dr_call *call, const dr_error *err)
         finish_http(call, err, 200);
     } else { /* in the middle of a message that the client does not fetch */
         set_over(call);
+        dr__call_record(call, err);
         dr__http2_reset(call->http2, call);
     }
     tell_cancelled(call);
@@ -213,6 +217,10 @@ void dr__call_lost(dr_call *call)
     set_over(call);
     call->http2 = NULL;
     if (!was_over) {
+        dr_error left;
+        dr_fail(&left, DR_CANCELLED, "the client left");
+        call->server->totals.cancelled++;
+        dr__call_record(call, &left);
         tell_cancelled(call);
     }
     dr_call_release(call);
@@ -238,6 +246,9 @@ void dr__call_begin(dr_call *call)
 {
     dr_error refusal;
     int http_status;
+    if (!call->request_id[0]) {
+        dr__call_make_request_id(call);
+    }
     if (dr__call_check_headers(call, &http_status, &refusal) != DR_OK) {
         finish_http(call, &refusal, http_status);
         return;
@@ -506,6 +517,11 @@ const char *dr_call_metadata(const dr_call *call, const char *key)
         }
     }
     return NULL;
+}
+
+const char *dr_call_request_id(const dr_call *call)
+{
+    return call->request_id;
 }
 
 void *dr_call_get_service(const dr_call *call)

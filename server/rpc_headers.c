@@ -33,6 +33,7 @@ static void set_path(dr_call *call, const char *value, size_t length)
     if (entry) {
         call->method = entry->method;
         call->service = entry->service;
+        call->record = entry->record;
     } else {
         call->path = dr_arena_strndup(&call->arena, value, length > 200 ? 200 : length);
     }
@@ -59,6 +60,9 @@ void dr__call_add_header(dr_call *call, const char *name, size_t name_length, co
         call->has_timeout = true;
         call->bad_timeout =
             dr_grpc_parse_timeout(&call->timeout_ns, value, value_length, &call->refusal) != DR_OK;
+    } else if (is(name, name_length, "x-request-id")) {
+        dr__call_take_request_id(call, value, value_length);
+        add_metadata(call, name, name_length, value, value_length);
     } else if (!is(name, name_length, "te") && !is(name, name_length, "grpc-accept-encoding")) {
         add_metadata(call, name, name_length, value, value_length);
     }

@@ -114,6 +114,7 @@ static void start(dr_imagine *im)
 {
     dr_error err;
     im->in_queue = true;
+    im->first_step = im->rollout.step;
     dr_code code = dr_rollout_start(&im->rollout, &err);
     if (code == DR_OK) {
         return;
@@ -164,6 +165,8 @@ static void on_back(dr_loop_item *item)
     dr_imagine *im = (dr_imagine *)((char *)item - offsetof(dr_imagine, item));
     dr_error *err = &im->rollout.now.work.error;
     im->in_queue = false;
+    uint64_t steps = im->rollout.step - im->first_step;
+    dr_daemon_note_work(im->call, im->served, &im->rollout.now.work, steps * im->rollout.rows);
     if (err->code == DR_OK && im->session->closed) {
         dr_fail_field(err, DR_NOT_FOUND, "session_id", "session %s was closed meanwhile",
                       im->session->id);
@@ -238,6 +241,7 @@ void dr_rpc_imagine(dr_call *call, const void *message)
     im->item.run = on_back;
     dr_code code = dr_sessions_get(&im->session, im->daemon->sessions, request->session_id, &err);
     if (code == DR_OK) {
+        dr_call_note_session(call, im->session->id);
         code = dr_imagine_read(im, request, &err);
     }
     if (code == DR_OK) {

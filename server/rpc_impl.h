@@ -18,6 +18,7 @@
 #include "models/base/buf.h"
 #include "server/grpc.h"
 #include "server/http2.h"
+#include "server/limits.h"
 #include "server/loop.h"
 #include "server/rpc.h"
 #include "server/rpc_table.h"
@@ -74,6 +75,13 @@ struct dr_call {
     size_t out_sent; /* of them, given to nghttp2 */
     dr_error status; /* once finished */
 
+    /* for the record */
+    dr_rpc_record *record; /* the method's, or that of unknown ones */
+    uint64_t came_ns, queue_ns, compute_ns;
+    bool recorded;
+    char session_id[40];
+    char request_id[DR_REQUEST_ID_BYTES + 1];
+
     char peer[56];
 };
 
@@ -103,6 +111,13 @@ DR_CHECKED dr_code dr__call_check_headers(dr_call *call, int *http_status, dr_er
 /* Finishes with `err` and tells the service with on_cancelled: deadline, drain. */
 void dr__call_abort(dr_call *call, const dr_error *err);
 void dr__calls_free_kept(dr_server *server);
+
+/* rpc_record.c */
+/* Takes over what the client calls its request, where that is clean. */
+void dr__call_take_request_id(dr_call *call, const char *id, size_t length);
+void dr__call_make_request_id(dr_call *call);
+/* Counts and logs the end of a call, the first time; NULL: it ends well. */
+void dr__call_record(dr_call *call, const dr_error *err);
 
 /* rpc_message.c: unpacks into `arena`, whose cap is raised by what `length` is worth; checks every
  * string for UTF-8 and NUL. INVALID_ARGUMENT names the message type. */

@@ -276,6 +276,8 @@ static dr_code answer(plan_call *pc, dr_error *err)
     Dreamd__V1__PlanStats stats = DREAMD__V1__PLAN_STATS__INIT;
     stats.iterations = (uint32_t)pc->plan.settings.iterations;
     stats.row_steps = atomic_load(&pc->plan.model_steps);
+    pc->daemon->plan_iterations += (uint64_t)stats.iterations * pc->count;
+    pc->daemon->plan_row_steps += stats.row_steps;
     stats.queue_us = pc->plan.work.queue_ns / 1000;
     stats.compute_us = pc->plan.work.compute_ns / 1000;
     Dreamd__V1__PlannerSettings settings;
@@ -313,6 +315,7 @@ static void on_back(dr_loop_item *item)
     dr_error *err = &pc->plan.work.error;
     pc->in_queue = false;
     dr_call_set_ud(call, NULL);
+    dr_daemon_note_work(call, pc->served, &pc->plan.work, err->code == DR_OK ? pc->count : 0);
     if (!dr_call_is_over(call)) {
         if (err->code == DR_OK && dr_call_deadline_ns(call) <= dr_loop_now_ns()) {
             dr_fail(err, DR_DEADLINE_EXCEEDED, "the deadline passed before the plan was there");
@@ -383,6 +386,7 @@ void dr_rpc_plan(dr_call *call, const void *message)
     dr_code code = dr_sessions_get(&pc->session, pc->daemon->sessions, request->session_id, &err);
     if (code == DR_OK) {
         pc->served = pc->session->model;
+        dr_call_note_session(call, pc->session->id);
         pc->step_id = pc->session->committed_step_id;
         code = prepare(pc, request, &err);
     }

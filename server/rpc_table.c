@@ -21,15 +21,17 @@ dr_code dr_rpc_table_init(dr_rpc_table *table, const dr_rpc_service *services, s
         table->count += table->services[i].method_count;
     }
     table->entries = dr_mem_zalloc(table->count, sizeof *table->entries);
-    if (!table->services || !table->entries) {
+    table->records = dr_mem_zalloc(table->count + 1, sizeof *table->records);
+    if (!table->services || !table->entries || !table->records) {
         dr_rpc_table_deinit(table);
         return dr_mem_fail(err, "the table of methods");
     }
     size_t k = 0;
     for (size_t i = 0; i < table->service_count; i++) {
         for (size_t m = 0; m < table->services[i].method_count; m++) {
-            table->entries[k++] =
-                (dr_rpc_entry){&table->services[i].methods[m], &table->services[i]};
+            table->entries[k] = (dr_rpc_entry){&table->services[i].methods[m], &table->services[i],
+                                               &table->records[k]};
+            k++;
         }
     }
     qsort(table->entries, table->count, sizeof *table->entries, compare_entries);
@@ -48,6 +50,7 @@ void dr_rpc_table_deinit(dr_rpc_table *table)
 {
     dr_mem_free(table->entries);
     dr_mem_free(table->services);
+    dr_mem_free(table->records);
     *table = (dr_rpc_table){0};
 }
 

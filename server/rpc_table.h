@@ -2,10 +2,12 @@
 #ifndef DR_SERVER_RPC_TABLE_H
 #define DR_SERVER_RPC_TABLE_H
 #include "server/rpc.h"
+#include "server/rpc_record.h"
 
 typedef struct {
     const dr_rpc_method *method;
     const dr_rpc_service *service;
+    dr_rpc_record *record;
 } dr_rpc_entry;
 
 typedef struct {
@@ -13,6 +15,7 @@ typedef struct {
     size_t count;
     dr_rpc_service *services; /* owned */
     size_t service_count;
+    dr_rpc_record *records; /* one an entry, and a last one for paths that are no method; owned */
 } dr_rpc_table;
 
 /* The services given, then the built-in ones. INVALID_ARGUMENT: a path twice. */

@@ -28,6 +28,7 @@ static void fill_defaults(dr_server_options *o)
     o->streams_max = o->streams_max ? o->streams_max : DR_STREAMS_DEFAULT;
     o->deadline_max_ms = o->deadline_max_ms ? o->deadline_max_ms : DR_DEADLINE_MAX_MS_DEFAULT;
     o->keepalive_ms = o->keepalive_ms ? o->keepalive_ms : DR_KEEPALIVE_MS_DEFAULT;
+    o->slow_ms = o->slow_ms ? o->slow_ms : DR_SLOW_MS_DEFAULT;
     o->drain_grace_ms = o->drain_grace_ms ? o->drain_grace_ms : DR_DRAIN_GRACE_MS_DEFAULT;
 }
 
@@ -97,19 +98,39 @@ void dr_server_destroy(dr_server *server)
     dr_mem_free(server);
 }
 
+static void on_connection(struct uv_stream_s *listening, void *server)
+{
+    dr__conn_accept(server, listening);
+}
+
+static void on_listener_closed(void *ud)
+{
+    dr_server *server = ud;
+    server->listener = NULL;
+    dr__server_part_closed(server);
+}
+
 dr_code dr_server_listen(dr_server *server, const char *address, bool insecure, dr_error *err)
 {
-    return dr__listener_open(&server->listener, server, address, insecure, err);
+    dr_listener_options options = {.field = "listen",
+                                   .flag = "--listen",
+                                   .usual_port = 7733,
+                                   .address = address,
+                                   .insecure = insecure,
+                                   .on_connection = on_connection,
+                                   .on_closed = on_listener_closed,
+                                   .ud = server};
+    return dr_listener_open(&server->listener, server->loop, &options, err);
 }
 
 const char *dr_server_host(const dr_server *server)
 {
-    return server->listener ? dr__listener_host(server->listener) : "";
+    return server->listener ? dr_listener_host(server->listener) : "";
 }
 
 int dr_server_port(const dr_server *server)
 {
-    return server->listener ? dr__listener_port(server->listener) : 0;
+    return server->listener ? dr_listener_port(server->listener) : 0;
 }
 
 void dr_server_set_health(dr_server *server, const char *service, bool serving)
@@ -120,6 +141,23 @@ void dr_server_set_health(dr_server *server, const char *service, bool serving)
 dr_server_stats dr_server_get_stats(const dr_server *server)
 {
     return server->stats;
+}
+
+const dr_rpc_totals *dr_server_get_totals(const dr_server *server)
+{
+    return &server->totals;
+}
+
+bool dr_server_get_record(const dr_server *server, size_t index, const char **method,
+                          const dr_rpc_record **record)
+{
+    const dr_rpc_table *table = &server->table;
+    if (index > table->count) {
+        return false;
+    }
+    *method = index < table->count ? table->entries[index].method->path + 1 : "other";
+    *record = index < table->count ? table->entries[index].record : &table->records[index];
+    return true;
 }
 
 /* ---- leaving ---- */
@@ -210,7 +248,7 @@ void dr_server_drain(dr_server *server, void (*on_drained)(void *ud), void *ud)
     }
     start_drain_timer(server, DR_DRAIN_NOTICE_MS, on_notice_over);
     if (server->listener) {
-        dr__listener_close(server->listener);
+        dr_listener_close(server->listener);
     } else {
         dr__server_part_closed(server);
     }
@@ -224,7 +262,7 @@ void dr_server_close(dr_server *server, void (*on_closed)(void *ud), void *ud)
     dr_timer_stop(server->loop, &server->drain_timer);
     close_conns(server);
     if (server->listener) {
-        dr__listener_close(server->listener);
+        dr_listener_close(server->listener);
     }
     dr__server_part_closed(server);
 }

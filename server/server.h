@@ -15,6 +15,7 @@
 #include "models/base/error.h"
 #include "server/loop.h"
 #include "server/rpc.h"
+#include "server/rpc_record.h"
 
 typedef struct dr_server dr_server;
 
@@ -28,6 +29,8 @@ typedef struct {
     uint64_t deadline_max_ms;    /* 0 = DR_DEADLINE_MAX_MS_DEFAULT */
     uint64_t keepalive_ms;       /* ping after that much silence; 0 = DR_KEEPALIVE_MS_DEFAULT */
     uint64_t drain_grace_ms;     /* 0 = DR_DRAIN_GRACE_MS_DEFAULT */
+    uint64_t slow_ms;            /* a call of that length is logged; 0 = DR_SLOW_MS_DEFAULT */
+    bool log_requests;           /* every call is */
 } dr_server_options;
 
 /* The loop must not be running yet, or this is called on it. */
@@ -55,8 +58,14 @@ void dr_server_destroy(dr_server *server);
 typedef struct {
     uint64_t connections_open, calls_open; /* now */
     uint64_t connections, calls;           /* since the start */
+    uint64_t refused;                      /* connections: too many, or draining */
+    uint64_t read_bytes, written_bytes;    /* by sockets */
     uint64_t received_bytes;               /* of requests that are not complete yet */
 } dr_server_stats;
 dr_server_stats dr_server_get_stats(const dr_server *server);
+/* Of all methods together; and one by one: false behind the last one, whose name is "other". */
+const dr_rpc_totals *dr_server_get_totals(const dr_server *server);
+bool dr_server_get_record(const dr_server *server, size_t index, const char **method,
+                          const dr_rpc_record **record);
 
 #endif

@@ -1,11 +1,11 @@
 /* server_impl.h: the inside of a server, for the files of the transport. */
 #ifndef DR_SERVER_SERVER_IMPL_H
 #define DR_SERVER_SERVER_IMPL_H
+#include "server/listener.h"
 #include "server/rpc_impl.h"
 #include "server/server.h"
 
 typedef struct dr_conn dr_conn;
-typedef struct dr_listener dr_listener;
 typedef struct dr_health dr_health;
 typedef struct dr_reflection dr_reflection;
 
@@ -25,6 +25,8 @@ struct dr_server {
     dr_call *kept_calls; /* finished, for the next ones */
     uint32_t kept_call_count;
     dr_server_stats stats;
+    dr_rpc_totals totals;
+    uint64_t request_ids; /* the next one, before it is mixed; 0 = none yet */
 
     bool draining, closing;
     dr_timer drain_timer;
@@ -33,14 +35,6 @@ struct dr_server {
     void (*on_closed)(void *ud);
     void *on_closed_ud;
 };
-
-/* ---- listener.c ---- */
-DR_CHECKED dr_code dr__listener_open(dr_listener **out, dr_server *server, const char *address,
-                                     bool insecure, dr_error *err);
-const char *dr__listener_host(const dr_listener *listener);
-int dr__listener_port(const dr_listener *listener);
-/* Frees itself when closed, then calls dr__server_part_closed. */
-void dr__listener_close(dr_listener *listener);
 
 /* ---- conn.c ---- */
 struct uv_stream_s;

@@ -15,7 +15,8 @@ struct dr_store_thread {
     dr_loop *loop;
     dr_store *store;
     pthread_t thread;
-    uint32_t jobs;        /* not done [loop] */
+    uint32_t jobs; /* not done [loop] */
+    dr_histogram run_ns;
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t job_came;
     dr_store_job *first, **end;
@@ -42,7 +43,9 @@ static void *work_loop(void *ud)
         t->first = job->next;
         t->end = t->first ? t->end : &t->first;
         pthread_mutex_unlock(&t->lock);
+        uint64_t began_ns = dr_loop_now_ns();
         job->run(job, t->store);
+        dr_histogram_record(&t->run_ns, dr_loop_now_ns() - began_ns);
         dr_loop_post(t->loop, &job->item);
         pthread_mutex_lock(&t->lock);
     }
@@ -122,4 +125,9 @@ void dr_store_thread_post(dr_store_thread *t, dr_store_job *job)
 uint32_t dr_store_thread_jobs(const dr_store_thread *t)
 {
     return t->jobs;
+}
+
+const dr_histogram *dr_store_thread_run_ns(const dr_store_thread *t)
+{
+    return &t->run_ns;
 }

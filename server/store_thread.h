@@ -7,6 +7,7 @@
  */
 #ifndef DR_SERVER_STORE_THREAD_H
 #define DR_SERVER_STORE_THREAD_H
+#include "server/histogram.h"
 #include "server/loop.h"
 #include "storage/store.h"
 
@@ -34,5 +35,7 @@ DR_CHECKED dr_code dr_store_thread_submit(dr_store_thread *thread, dr_store_job 
 void dr_store_thread_post(dr_store_thread *thread, dr_store_job *job);
 /* Jobs that are not done. [loop] */
 uint32_t dr_store_thread_jobs(const dr_store_thread *thread);
+/* How long jobs ran, in nanoseconds. [any] */
+const dr_histogram *dr_store_thread_run_ns(const dr_store_thread *thread);
 
 #endif

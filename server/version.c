@@ -11,6 +11,7 @@
 #include "models/tensor/kernels.h"
 #include "server/http2.h"
 #include "server/options.h"
+#include "server/web.h"
 
 #ifndef DR_COMMIT
 #define DR_COMMIT "unknown"
@@ -50,6 +51,7 @@ bool dr_version_library(size_t index, const char **name, const char **version)
         {"sqlite", sqlite3_libversion()},
         {"jansson", dr_json_library_version()},
         {"openssl", OpenSSL_version(OPENSSL_VERSION_STRING)},
+        {"libwebsockets", dr_web_library_version()},
     };
     if (index >= sizeof libraries / sizeof libraries[0]) {
         return false;

@@ -111,7 +111,7 @@ class Daemon:
         endpoint = folder / "endpoint.json"
         start = time.monotonic()
         self.process = subprocess.Popen([str(build / "dreamd"), "serve", "--data", str(folder / "data"), "--listen", "127.0.0.1:0",
-                                         "--endpoint-file", str(endpoint)], cwd=ROOT, stderr=subprocess.DEVNULL)
+                                         "--http-listen", "none", "--endpoint-file", str(endpoint)], cwd=ROOT, stderr=subprocess.DEVNULL)
         while not endpoint.exists():
             if self.process.poll() is not None or time.monotonic() - start > 30:
                 raise RuntimeError("dreamd serve did not start")

@@ -24,7 +24,7 @@ class Daemon:
         self.folder = pathlib.Path(folder)
         self.endpoint = self.folder / "endpoint.json"
         self.log = open(self.folder / "log", "ab")
-        command = [program, "serve", "--listen", "127.0.0.1:0",
+        command = [program, "serve", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0",
                    "--endpoint-file", self.endpoint, "--data", self.folder / "data", *options]
         self.process = subprocess.Popen([str(part) for part in command], stderr=self.log)
         give_up = time.monotonic() + 60
@@ -36,6 +36,7 @@ class Daemon:
         assert told["pid"] == self.process.pid
         self.host, self.port = told["host"], told["port"]
         self.address = f"{self.host}:{self.port}"
+        self.http = f"{told['http_host']}:{told['http_port']}" if "http_port" in told else None
 
     def read_log(self):
         return (self.folder / "log").read_text(errors="replace")

@@ -350,7 +350,8 @@ def test_a_session_past_its_horizon_and_past_its_life(client):
 
 def serve(*options, data, prefix=(), timeout=20):
     """Runs a daemon that cannot start: (exit code, what it said)."""
-    done = subprocess.run([*prefix, BUILD / "dreamd", "serve", "--listen", "127.0.0.1:0", "--data", data, *options],
+    done = subprocess.run([*prefix, BUILD / "dreamd", "serve", "--listen", "127.0.0.1:0", "--http-listen", "none",
+                           "--data", data, *options],
                           capture_output=True, text=True, timeout=timeout)
     print(done.stderr)
     return done.returncode, done.stderr
@@ -397,6 +398,9 @@ def test_a_listener_beyond_loopback(tmp_path, address):
     (["--listen", "nonsense"], ["--listen", "nonsense", "127.0.0.1:7733"]),
     (["--listen", "127.0.0.1:70000"], ["--listen", "70000", "65535"]),
     (["--log-level", "loud"], ["log", "loud", "debug"]),
+    (["--log-format", "xml"], ["log", "xml", "json"]),
+    (["--http-listen", "nonsense"], ["--http-listen", "nonsense", "127.0.0.1:7734"]),
+    (["--http-listen", "0.0.0.0:0"], ["--http-listen", "0.0.0.0:0", "--insecure", "127.0.0.1"]),
 ])
 def test_an_option(tmp_path, options, words):
     code, said = serve(*options, data=tmp_path / "data")
@@ -449,8 +453,8 @@ def test_a_checkpoint_onto_a_full_disk(tmp_path, source):
     checkpoints.copy(source, big)
     (big / "card.md").write_text("x" * 900_000)
     process = subprocess.Popen(
-        [*small_disk(data, "1m"), BUILD / "dreamd", "serve", "--listen", "127.0.0.1:0", "--data", data,
-         "--zoo", empty, "--endpoint-file", tmp_path / "endpoint"], stderr=subprocess.DEVNULL)
+        [*small_disk(data, "1m"), BUILD / "dreamd", "serve", "--listen", "127.0.0.1:0", "--http-listen", "none",
+         "--data", data, "--zoo", empty, "--endpoint-file", tmp_path / "endpoint"], stderr=subprocess.DEVNULL)
     try:
         while not (tmp_path / "endpoint").exists():
             assert process.poll() is None

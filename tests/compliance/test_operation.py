@@ -124,7 +124,7 @@ def make_run(data):
     log = data.parent / f"log-{time.monotonic_ns()}"
     endpoint = data.parent / "endpoint"
     endpoint.unlink(missing_ok=True)
-    options = f"--data {data} --listen 127.0.0.1:0 --endpoint-file {endpoint}"
+    options = f"--data {data} --listen 127.0.0.1:0 --http-listen none --endpoint-file {endpoint}"
     # What the `make` around these tests was told is not meant for this one.
     env = {name: value for name, value in os.environ.items()
            if name not in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL")}

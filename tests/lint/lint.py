@@ -22,6 +22,7 @@ LAYERS = [
     (r"models/(family|planner|learner)/", r"models/", r""),
     (r"storage/", r"models/(base|format)/|storage/|migrations\.h", r"sqlite3\.h"),
     (r"server/http2\.c", r"(models/base|server)/", r"nghttp2/nghttp2\.h"),
+    (r"server/web\.c", r"(models/base|server)/", r"libwebsockets\.h|uv\.h"),
     (r"server/cmd_learn\.c", r"models/|server/|client/envs/", r""),
     (r"server/cmd_fsck\.c", r"models/|server/|storage/", r""),
     (r"server/(main|loop|listener|conn|compute|tls|jobs|web|server|store_thread|cmd_serve|call|version)[^/]*\.[ch]",

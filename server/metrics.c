@@ -1,0 +1,220 @@
+/* metrics.c: one function a part of the daemon. */
+#include "server/metrics.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "server/version.h"
+
+static const dr_exposition_buckets SECONDS = {.least = 1 << 14, .most = 1ull << 37, .unit = 1e-9};
+static const dr_exposition_buckets ROWS = {.least = 1, .most = DR_BATCH_ROWS_MAX, .unit = 1};
+
+static void one(dr_exposition *e, const char *name, dr_exposition_type type, uint64_t value,
+                const char *help)
+{
+    dr_exposition_family(e, name, type, help);
+    dr_exposition_count(e, value, NULL);
+}
+
+/* ---- requests ---- */
+
+static void write_requests(dr_exposition *e, const dr_server *server)
+{
+    const char *method;
+    const dr_rpc_record *record;
+    dr_exposition_family(e, "dreamd_requests_total", DR_COUNTER,
+                         "Calls that ended, by method and status code.");
+    for (size_t i = 0; dr_server_get_record(server, i, &method, &record); i++) {
+        for (int code = 0; code < DR_CODE_COUNT; code++) {
+            if (record->ended[code] > 0 || code == DR_OK) {
+                dr_exposition_count(e, record->ended[code], "method", method, "code",
+                                    dr_code_name((dr_code)code), NULL);
+            }
+        }
+    }
+    dr_exposition_family(e, "dreamd_request_seconds", DR_HISTOGRAM,
+                         "Time from the headers of a call to its status, by method.");
+    for (size_t i = 0; dr_server_get_record(server, i, &method, &record); i++) {
+        uint64_t ended = 0;
+        for (int code = 0; code < DR_CODE_COUNT; code++) {
+            ended += record->ended[code];
+        }
+        if (ended > 0) {
+            dr_exposition_histogram(e, &record->total_ns, &SECONDS, "method", method, NULL);
+        }
+    }
+    dr_exposition_family(e, "dreamd_rows_total", DR_COUNTER,
+                         "Rows computed, by the method that wanted them.");
+    for (size_t i = 0; dr_server_get_record(server, i, &method, &record); i++) {
+        if (record->rows > 0) {
+            dr_exposition_count(e, record->rows, "method", method, NULL);
+        }
+    }
+}
+
+static void write_totals(dr_exposition *e, const dr_server *server)
+{
+    const dr_rpc_totals *t = dr_server_get_totals(server);
+    one(e, "dreamd_cancels_total", DR_COUNTER, t->cancelled,
+        "Calls whose client left or took them back.");
+    dr_exposition_family(e, "dreamd_deadline_drops_total", DR_COUNTER,
+                         "Calls whose deadline passed, by where they were.");
+    dr_exposition_count(e, t->late_coming, "place", "arrival", NULL);
+    dr_exposition_family(e, "dreamd_sheds_total", DR_COUNTER,
+                         "Calls refused with RESOURCE_EXHAUSTED, by reason.");
+    for (int i = 0; i < DR_SHED_REASONS_MAX && t->sheds[i].reason; i++) {
+        dr_exposition_count(e, t->sheds[i].count, "reason", t->sheds[i].reason, NULL);
+    }
+}
+
+static void write_transport(dr_exposition *e, const dr_server *server)
+{
+    dr_server_stats s = dr_server_get_stats(server);
+    one(e, "dreamd_open_connections", DR_GAUGE, s.connections_open,
+        "gRPC connections that are open.");
+    one(e, "dreamd_connections_total", DR_COUNTER, s.connections, "gRPC connections accepted.");
+    one(e, "dreamd_connections_refused_total", DR_COUNTER, s.refused,
+        "gRPC connections closed at once: too many, or draining.");
+    one(e, "dreamd_open_streams", DR_GAUGE, s.calls_open, "Calls that are open.");
+    one(e, "dreamd_streams_total", DR_COUNTER, s.calls, "Calls that came.");
+    one(e, "dreamd_read_bytes_total", DR_COUNTER, s.read_bytes, "Bytes read from gRPC clients.");
+    one(e, "dreamd_written_bytes_total", DR_COUNTER, s.written_bytes,
+        "Bytes written to gRPC clients.");
+    one(e, "dreamd_receiving_bytes", DR_GAUGE, s.received_bytes,
+        "Bytes of requests that are not complete or not answered.");
+}
+
+static void write_web(dr_exposition *e, const dr_web *web)
+{
+    dr_web_stats s = dr_web_get_stats(web);
+    one(e, "dreamd_http_open_connections", DR_GAUGE, s.connections_open, "HTTP connections open.");
+    one(e, "dreamd_http_connections_refused_total", DR_COUNTER, s.refused,
+        "HTTP connections closed at once: too many.");
+    one(e, "dreamd_http_requests_total", DR_COUNTER, s.requests, "HTTP requests answered.");
+}
+
+/* ---- sessions, models ---- */
+
+static void write_sessions(dr_exposition *e, const dr_daemon *daemon)
+{
+    dr_sessions_stats s = dr_sessions_get_stats(daemon->sessions);
+    uint64_t busy = 0;
+    for (const dr_session *i = dr_sessions_after(daemon->sessions, 0); i; i = i->newer) {
+        busy += dr_session_is_at_work(i);
+    }
+    dr_exposition_family(e, "dreamd_sessions", DR_GAUGE,
+                         "Sessions that live; busy ones wait for rows.");
+    dr_exposition_count(e, s.sessions - busy, "state", "idle", NULL);
+    dr_exposition_count(e, busy, "state", "busy", NULL);
+    one(e, "dreamd_session_rows", DR_GAUGE, s.rows, "Rows of all sessions.");
+    one(e, "dreamd_session_bytes", DR_GAUGE, s.bytes,
+        "Memory of latents and kept replies of all sessions.");
+    one(e, "dreamd_sessions_opened_total", DR_COUNTER, s.opened, "Sessions opened.");
+    dr_exposition_family(e, "dreamd_sessions_ended_total", DR_COUNTER,
+                         "Sessions that live no more, by what ended them.");
+    dr_exposition_count(e, s.opened - s.sessions - s.expired, "by", "close", NULL);
+    dr_exposition_count(e, s.expired, "by", "expiry", NULL);
+}
+
+/* Calls `write` for the models that have a label of their own; what is beyond is summed up under
+ * "other". */
+typedef struct {
+    uint64_t sessions, rows, bytes;
+} model_sums;
+
+static void write_model_count(dr_exposition *e, const dr_daemon *daemon, const char *name,
+                              dr_exposition_type type, size_t offset, const char *help)
+{
+    dr_exposition_family(e, name, type, help);
+    uint64_t others = 0;
+    size_t i = 0;
+    for (const dr_served *s = dr_models_first(daemon->models); s; s = s->next, i++) {
+        model_sums sums = {s->sessions, s->rows_computed, s->loaded_bytes};
+        uint64_t value = *(const uint64_t *)((const char *)&sums + offset);
+        if (i < DR_METRICS_MODELS_MAX) {
+            char digest[13]; /* behind "sha256:", enough to tell versions apart */
+            snprintf(digest, sizeof digest, "%s", s->checkpoint + strlen("sha256:"));
+            dr_exposition_count(e, value, "model", s->name, "checkpoint", digest, NULL);
+        } else {
+            others += value;
+        }
+    }
+    if (i > DR_METRICS_MODELS_MAX) {
+        dr_exposition_count(e, others, "model", "other", "checkpoint", "", NULL);
+    }
+}
+
+static void write_models(dr_exposition *e, const dr_daemon *daemon)
+{
+    dr_models_stats s = dr_models_get_stats(daemon->models);
+    one(e, "dreamd_models_loaded", DR_GAUGE, s.loaded, "Models in memory.");
+    one(e, "dreamd_model_loads_total", DR_COUNTER, s.loads, "Models loaded.");
+    one(e, "dreamd_model_load_failures_total", DR_COUNTER, s.failures,
+        "Models that could not be loaded.");
+    one(e, "dreamd_model_unloads_total", DR_COUNTER, s.unloads, "Models unloaded.");
+    write_model_count(e, daemon, "dreamd_model_sessions", DR_GAUGE, offsetof(model_sums, sessions),
+                      "Sessions of a loaded model.");
+    write_model_count(e, daemon, "dreamd_model_rows_total", DR_COUNTER, offsetof(model_sums, rows),
+                      "Rows computed with a loaded model.");
+    write_model_count(e, daemon, "dreamd_model_bytes", DR_GAUGE, offsetof(model_sums, bytes),
+                      "Memory of the weights of a loaded model.");
+}
+
+/* ---- compute, storage ---- */
+
+static void write_compute(dr_exposition *e, const dr_daemon *daemon)
+{
+    (void)ROWS;
+    dr_scheduler_stats s = dr_scheduler_get_stats(daemon->scheduler);
+    one(e, "dreamd_queue_works", DR_GAUGE, s.works, "Works waiting or running.");
+    one(e, "dreamd_queue_rows", DR_GAUGE, s.rows, "Rows waiting or running.");
+    one(e, "dreamd_plan_iterations_total", DR_COUNTER, daemon->plan_iterations,
+        "Iterations of planners, all rows together.");
+    one(e, "dreamd_plan_row_steps_total", DR_COUNTER, daemon->plan_row_steps,
+        "Steps that planners took in models, all candidates together.");
+    one(e, "dreamd_compute_threads", DR_GAUGE, daemon->options.compute_threads,
+        "Threads that compute.");
+    one(e, "dreamd_result_bytes", DR_GAUGE, daemon->verb_bytes,
+        "Memory lent to results of requests under way.");
+}
+
+static void write_storage(dr_exposition *e, const dr_daemon *daemon)
+{
+    one(e, "dreamd_storage_jobs", DR_GAUGE, dr_store_thread_jobs(daemon->store),
+        "Jobs that wait for the storage thread or run there.");
+    dr_exposition_family(e, "dreamd_storage_seconds", DR_HISTOGRAM,
+                         "Time of a job on the storage thread: catalogue, files, opening models.");
+    dr_exposition_histogram(e, dr_store_thread_run_ns(daemon->store), &SECONDS, NULL);
+}
+
+static void write_build(dr_exposition *e, const dr_daemon *daemon)
+{
+    dr_exposition_family(e, "dreamd_build_info", DR_GAUGE, "What runs; always 1.");
+    dr_exposition_count(e, 1, "version", DR_VERSION, "commit", dr_version_commit(),
+                        "instruction_set", dr_version_instruction_set(), NULL);
+    dr_exposition_family(e, "dreamd_state", DR_GAUGE, "1 for the state that the daemon is in.");
+    static const char *const states[] = {"LOADING", "SERVING", "DRAINING"};
+    for (int i = 0; i < 3; i++) {
+        dr_exposition_count(e, strcmp(daemon->state, states[i]) == 0, "state", states[i], NULL);
+    }
+    dr_exposition_family(e, "process_start_time_seconds", DR_GAUGE, "Unix time of the start.");
+    dr_exposition_count(e, (uint64_t)daemon->started_unix, NULL);
+}
+
+dr_code dr_metrics_write(dr_buf *body, const dr_metrics_sources *sources)
+{
+    dr_exposition e;
+    dr_exposition_init(&e, body);
+    write_build(&e, sources->daemon);
+    dr_metrics_write_process(&e);
+    write_requests(&e, sources->server);
+    write_totals(&e, sources->server);
+    write_transport(&e, sources->server);
+    write_web(&e, sources->web);
+    write_sessions(&e, sources->daemon);
+    write_models(&e, sources->daemon);
+    write_compute(&e, sources->daemon);
+    write_storage(&e, sources->daemon);
+    return dr_exposition_end(&e);
+}
