@@ -7,7 +7,7 @@ PYTHON ?= python3
 # make V=1 shows every command.
 Q = $(if $(V),,@echo "  $(1) $@";)
 FUZZ_SECONDS ?= $(or $(SECONDS),60)
-PKG := libuv libwebsockets libnghttp2 libprotobuf-c sqlite3 jansson libcrypto openblas inih
+PKG := libuv libwebsockets libnghttp2 zlib libprotobuf-c sqlite3 jansson libcrypto openblas inih
 
 # make SANITIZER=address|undefined|thread: a build of its own, in a folder of its own.
 SANITIZER ?=
@@ -170,6 +170,14 @@ TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(wildcard tests/tools/*.c)
 $(TOOLS): $(BUILD)/tests/%: $(BUILD)/tests/tools/%.o $(call objects,$(SUPPORT_SRC)) $(ALL_LIBS)
 	@mkdir -p $(@D)
 	$(call Q,ld)$(CC) -o $@ $(filter %.o,$^) $(ALL_LIBS) $(LIBS)
+# gRPC's interoperability cases have messages of their own.
+INTEROP_STAMP := $(BUILD)/gen/.made-interop
+$(INTEROP_STAMP): tests/interop/grpc/testing/test.proto
+	@mkdir -p $(@D)
+	$(call Q,protoc)protoc-c -Itests/interop --c_out=$(BUILD)/gen $<
+	@touch $@
+$(BUILD)/gen/grpc/testing/test.pb-c.o $(BUILD)/tests/tools/interop_server.o: $(INTEROP_STAMP)
+$(BUILD)/tests/interop_server: $(BUILD)/gen/grpc/testing/test.pb-c.o
 $(FUZZ_REPLAYS): $(BUILD)/tests/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(call objects,$(SUPPORT_SRC)) $(ALL_LIBS)
 	@mkdir -p $(@D)
 	$(call Q,ld)$(CC) -o $@ $(filter %.o,$^) $(ALL_LIBS) $(LIBS)

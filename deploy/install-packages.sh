@@ -4,7 +4,7 @@
 set -eu
 
 packages_build="gcc libc6-dev make git pkg-config protobuf-compiler libprotobuf-dev protobuf-c-compiler
- libprotobuf-c-dev libuv1-dev libwebsockets-dev libwebsockets-evlib-uv libnghttp2-dev libsqlite3-dev libjansson-dev
+ libprotobuf-c-dev libuv1-dev libwebsockets-dev libwebsockets-evlib-uv libnghttp2-dev zlib1g-dev libsqlite3-dev libjansson-dev
  libssl-dev libinih-dev libopenblas-dev"
 packages_test="libcriterion-dev python3 python3-venv procps curl groff-base"
 packages_lint="clang-format python3 python3-venv"

@@ -45,13 +45,9 @@ static dr_code check_prefix(dr_grpc_reader *reader, dr_error *err)
     const uint8_t *p = reader->prefix;
     if (p[0] > 1) {
         return dr_fail(err, DR_INVALID_ARGUMENT,
-                       "a message begins with flag %u, expected 0 (not compressed)", p[0]);
+                       "a message begins with flag %u, expected 0, or 1 (compressed)", p[0]);
     }
-    if (p[0] == 1) {
-        return dr_fail(err, DR_UNIMPLEMENTED,
-                       "compressed messages are not supported, expected "
-                       "grpc-encoding: identity");
-    }
+    reader->compressed = p[0] == 1;
     reader->length = (uint32_t)p[1] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 8 | p[4];
     if (reader->length > reader->body.max) {
         return dr_fail(err, DR_RESOURCE_EXHAUSTED, "a message of %u bytes, at most %zu are taken",

@@ -21,6 +21,7 @@ typedef struct {
     uint8_t prefix[DR_GRPC_PREFIX];
     uint8_t prefix_length; /* bytes of the prefix seen; 5 = in the body */
     uint32_t length;       /* of the body, once the prefix is complete */
+    bool compressed;       /* the message handed out, or being collected */
     dr_buf body;           /* of a cut message; its max is the largest message */
 } dr_grpc_reader;
 
@@ -29,7 +30,6 @@ void dr_grpc_reader_deinit(dr_grpc_reader *reader);
 /* Eats from *bytes, *length. `*message` = NULL: all eaten, no message complete yet. Otherwise
  * one message, valid until the next call or until the bytes given go; call again for more.
  *   DR_RESOURCE_EXHAUSTED  longer than the maximum, or no memory
- *   DR_UNIMPLEMENTED       compressed
  *   DR_INVALID_ARGUMENT    a flag that is neither 0 nor 1 */
 DR_CHECKED dr_code dr_grpc_reader_next(dr_grpc_reader *reader, const uint8_t **message,
                                        size_t *message_length, const uint8_t **bytes,

@@ -261,13 +261,22 @@ static nghttp2_nv text_nv(const char *name, const char *value, size_t length)
 }
 
 typedef struct {
-    nghttp2_nv nv[8];
+    nghttp2_nv nv[8 + DR_CALL_METADATA_MAX];
     size_t count;
     char code[4];
     char message[3 * sizeof((dr_error *)0)->message];
     uint8_t packed[STATUS_BYTES];
     char details[STATUS_BYTES / 3 * 4 + 4];
 } header_block;
+
+static void add_metadata(header_block *block, const dr_metadata *pair)
+{
+    for (; pair; pair = pair->next) {
+        nghttp2_nv nv = text_nv(pair->key, pair->value, strlen(pair->value));
+        nv.flags = NGHTTP2_NV_FLAG_NONE; /* it may outlive the call's memory */
+        block->nv[block->count++] = nv;
+    }
+}
 
 static void add_status(header_block *block, const dr_call *call)
 {
@@ -312,6 +321,7 @@ static ssize_t on_read(nghttp2_session *session, int32_t stream_id, uint8_t *byt
     if (call->finished) {
         header_block block = {.count = 0};
         add_status(&block, call);
+        add_metadata(&block, call->trailing);
         if (nghttp2_submit_trailer(session, stream_id, block.nv, block.count) != 0) {
             return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
         }
@@ -324,12 +334,17 @@ static ssize_t on_read(nghttp2_session *session, int32_t stream_id, uint8_t *byt
 
 void dr__http2_respond(dr_http2 *http2, dr_call *call)
 {
-    nghttp2_nv headers[] = {CONSTANT_NV(":status", "200"),
-                            CONSTANT_NV("content-type", "application/grpc"),
-                            CONSTANT_NV("grpc-accept-encoding", "identity")};
+    header_block block = {.count = 0};
+    block.nv[block.count++] = CONSTANT_NV(":status", "200");
+    block.nv[block.count++] = CONSTANT_NV("content-type", "application/grpc");
+    block.nv[block.count++] = CONSTANT_NV("grpc-accept-encoding", DR_ENCODINGS_TAKEN);
+    if (call->says_gzip) {
+        block.nv[block.count++] = CONSTANT_NV("grpc-encoding", "gzip");
+    }
+    add_metadata(&block, call->initial);
     nghttp2_data_provider answers = {.source.ptr = call, .read_callback = on_read};
-    if (nghttp2_submit_response(http2->session, call->stream_id, headers, DR_COUNT(headers),
-                                &answers) != 0) {
+    if (nghttp2_submit_response(http2->session, call->stream_id, block.nv, block.count, &answers) !=
+        0) {
         dr__http2_reset(http2, call);
     }
     want_output(http2);
@@ -342,8 +357,9 @@ void dr__http2_respond_status(dr_http2 *http2, dr_call *call, int http_status)
                               : http_status == 405 ? CONSTANT_NV(":status", "405")
                                                    : CONSTANT_NV(":status", "200");
     block.nv[block.count++] = CONSTANT_NV("content-type", "application/grpc");
-    block.nv[block.count++] = CONSTANT_NV("grpc-accept-encoding", "identity");
+    block.nv[block.count++] = CONSTANT_NV("grpc-accept-encoding", DR_ENCODINGS_TAKEN);
     add_status(&block, call);
+    add_metadata(&block, call->trailing);
     if (nghttp2_submit_response(http2->session, call->stream_id, block.nv, block.count, NULL) !=
         0) {
         dr__http2_reset(http2, call);

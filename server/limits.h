@@ -30,7 +30,10 @@
 #define DR_READ_BYTES 65536          /* one read from a socket */
 #define DR_RESETS_PER_SECOND 200     /* sustained; a burst may be DR_RESETS_BURST */
 #define DR_RESETS_BURST 2000
-#define DR_CALLS_KEPT 64 /* finished calls kept for the next ones */
+#define DR_INFLATE_TURN_BYTES (1u << 20)  /* decompressed in one turn of the loop, all calls */
+#define DR_INFLATE_STEP_BYTES (64u << 10) /* of it, of one call before the next */
+#define DR_CALL_METADATA_MAX 16           /* pairs that a service adds to one answer */
+#define DR_CALLS_KEPT 64                  /* finished calls kept for the next ones */
 
 #define DR_REQUEST_ID_BYTES 64 /* of an x-request-id that is taken over */
 #define DR_SLOW_MS_DEFAULT 10000

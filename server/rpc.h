@@ -84,6 +84,16 @@ void dr_call_finish(dr_call *call, const dr_error *err);
  * they have drained. Producers of streams stop at false; what they send all the same is kept. */
 bool dr_call_is_writable(const dr_call *call);
 
+/* The answers from now on are compressed, or no more: gzip, where the client takes it. Nothing
+ * comes of it when the first answer went without. It is done on the loop: for what is worth it. */
+void dr_call_compress(dr_call *call, bool on);
+
+/* Metadata of ours, before the first answer and before the end; of a key that ends in "-bin" the
+ * value is base64 (dr_grpc_encode_base64). False: too late, more than DR_CALL_METADATA_MAX of
+ * either, or no memory. */
+bool dr_call_add_initial(dr_call *call, const char *key, const char *value);
+bool dr_call_add_trailing(dr_call *call, const char *key, const char *value);
+
 /* A service that cannot take the next request of a client stream yet: no on_message and no
  * on_half_closed until dr_call_resume(); the client is held back by flow control. */
 void dr_call_pause(dr_call *call);
@@ -107,6 +117,8 @@ bool dr_call_is_loopback(const dr_call *call);
 /* Value of a metadata key of the request (lower case; "-bin" values as sent, in base64), or NULL.
  * The first, where a key was given twice. */
 const char *dr_call_metadata(const dr_call *call, const char *key);
+/* Whether the request under way was compressed. */
+bool dr_call_came_compressed(const dr_call *call);
 
 /* What the log says about the call, and the client hears in the trailers: the client's own
  * x-request-id where that is short and plain, else one made here. */

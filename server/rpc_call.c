@@ -12,7 +12,7 @@ enum { KEPT_BYTES = 16384 }; /* a recycled call keeps no buffer larger than this
 /* ---- memory ---- */
 
 /* Counts what a call holds for its client; false where the daemon holds enough already. */
-static bool charge(dr_call *call, uint64_t bytes)
+bool dr__call_charge(dr_call *call, uint64_t bytes)
 {
     dr_server_stats *stats = &call->server->stats;
     call->charged += bytes;
@@ -20,13 +20,13 @@ static bool charge(dr_call *call, uint64_t bytes)
     return stats->received_bytes <= call->server->options.received_bytes_max;
 }
 
-static void discharge(dr_call *call, uint64_t bytes)
+void dr__call_discharge(dr_call *call, uint64_t bytes)
 {
     call->charged -= bytes;
     call->server->stats.received_bytes -= bytes;
 }
 
-static dr_code fail_full(dr_call *call, dr_error *err)
+dr_code dr__call_fail_full(const dr_call *call, dr_error *err)
 {
     dr_fail(err, DR_RESOURCE_EXHAUSTED,
             "the daemon holds %llu bytes of requests already, at most %llu are taken",
@@ -90,7 +90,7 @@ static void free_call(dr_call *call)
 {
     dr_server *server = call->server;
     DR_ASSERT(!call->http2 && !dr_timer_is_started(&call->deadline));
-    discharge(call, call->charged);
+    dr__call_discharge(call, call->charged);
     server->stats.calls_open--;
     dr_grpc_reader_deinit(&call->reader);
     dr_buf_deinit(&call->pending);
@@ -169,8 +169,9 @@ static void finish_http(dr_call *call, const dr_error *err, int http_status)
 
 void dr_call_finish(dr_call *call, const dr_error *err)
 {
-    if (!dr_call_is_over(call) && !call->responding && (!err || err->code == DR_OK)) {
-        /* Success without an answer still has headers and trailers of its own. */
+    bool needs_headers = !err || err->code == DR_OK || call->initial;
+    if (!dr_call_is_over(call) && !call->responding && needs_headers) {
+        /* Without an answer there are still headers and trailers of their own. */
         call->responding = true;
         dr__http2_respond(call->http2, call);
     }
@@ -262,7 +263,7 @@ void dr__call_begin(dr_call *call)
 
 /* ---- requests ---- */
 
-static void take_message(dr_call *call, const uint8_t *bytes, size_t length, dr_error *err)
+void dr__call_take_message(dr_call *call, const uint8_t *bytes, size_t length, dr_error *err)
 {
     bool many = call->method->flags & DR_RPC_CLIENT_STREAM;
     if (!many && call->request) {
@@ -277,56 +278,70 @@ static void take_message(dr_call *call, const uint8_t *bytes, size_t length, dr_
     }
     size_t before = arena->used;
     void *request;
-    if (!charge(call, length)) {
-        fail_full(call, err);
+    if (!dr__call_charge(call, length)) {
+        dr__call_fail_full(call, err);
         return;
     }
     if (dr__rpc_unpack(&request, arena, call->method->request, bytes, length, err) != DR_OK) {
         return;
     }
     if (!many) {
-        charge(call, arena->used - before);
+        dr__call_charge(call, arena->used - before);
         call->request = request;
         return;
     }
     call->method->on_message(call, request);
-    discharge(call, length);
+    dr__call_discharge(call, length);
     recycle_arena(arena);
 }
 
-/* Feeds the reader until the bytes are eaten, the service pauses, or the call is over. */
+/* The service pauses, or a compressed message is on its way. */
+static bool is_held(const dr_call *call)
+{
+    return call->paused || call->inflation;
+}
+
+static void drop_large_body(dr_call *call)
+{
+    if (call->reader.body.size > KEPT_BYTES) {
+        dr__call_discharge(call, call->reader.body.size);
+        dr_grpc_reader_drop(&call->reader);
+    }
+}
+
+/* Feeds the reader until the bytes are eaten, the call is held, or over. */
 static size_t eat(dr_call *call, const uint8_t *bytes, size_t length)
 {
     size_t left = length;
     dr_error err = {.code = DR_OK};
-    while (!dr_call_is_over(call) && !call->paused) {
+    while (!dr_call_is_over(call) && !is_held(call)) {
         const uint8_t *message;
         size_t message_length, size = call->reader.body.size;
         dr_code code =
             dr_grpc_reader_next(&call->reader, &message, &message_length, &bytes, &left, &err);
-        if (call->reader.body.size > size && !charge(call, call->reader.body.size - size)) {
-            code = fail_full(call, &err);
+        if (call->reader.body.size > size &&
+            !dr__call_charge(call, call->reader.body.size - size)) {
+            code = dr__call_fail_full(call, &err);
         }
-        if (code == DR_OK && message) {
-            take_message(call, message, message_length, &err);
+        if (code == DR_OK && message && call->reader.compressed) {
+            dr__call_inflate(call, message, message_length, &err);
+        } else if (code == DR_OK && message) {
+            dr__call_take_message(call, message, message_length, &err);
         }
         if (err.code != DR_OK) {
             dr__call_abort(call, &err);
         }
-        if (!message) {
+        if (!message || call->inflation) {
             break;
         }
-        if (call->reader.body.size > KEPT_BYTES) {
-            discharge(call, call->reader.body.size);
-            dr_grpc_reader_drop(&call->reader);
-        }
+        drop_large_body(call);
     }
     return length - left;
 }
 
 static void deliver_half_close(dr_call *call)
 {
-    if (dr_call_is_over(call) || call->half_delivered || call->paused) {
+    if (dr_call_is_over(call) || call->half_delivered || is_held(call)) {
         return;
     }
     call->half_delivered = true;
@@ -353,7 +368,7 @@ static void deliver(dr_call *call, const uint8_t *bytes, size_t length)
     dr_call_retain(call);
     call->delivering = true;
     size_t eaten = eat(call, bytes, length), given_back = eaten;
-    while (call->pending.length > 0 && !call->paused && !dr_call_is_over(call)) {
+    while (call->pending.length > 0 && !is_held(call) && !dr_call_is_over(call)) {
         size_t n = eat(call, call->pending.bytes, call->pending.length);
         dr_buf_consume(&call->pending, n);
         given_back += n;
@@ -374,12 +389,20 @@ static void deliver(dr_call *call, const uint8_t *bytes, size_t length)
     dr_call_release(call);
 }
 
+void dr__call_go_on(dr_call *call)
+{
+    drop_large_body(call);
+    if (!call->paused && !dr_call_is_over(call)) {
+        deliver(call, NULL, 0);
+    }
+}
+
 void dr__call_receive(dr_call *call, const uint8_t *bytes, size_t length)
 {
     if (dr_call_is_over(call)) {
         return; /* the window stays closed: the stream is about to end */
     }
-    if (call->paused) {
+    if (is_held(call)) {
         if (dr_buf_append(&call->pending, bytes, length, NULL) != DR_OK) {
             dr_error err;
             dr_mem_fail(&err, "a request of a paused call");
@@ -407,7 +430,7 @@ void dr_call_resume(dr_call *call)
         return;
     }
     call->paused = false;
-    if (!call->delivering && !dr_call_is_over(call)) {
+    if (!call->delivering && !call->inflation && !dr_call_is_over(call)) {
         deliver(call, NULL, 0);
     }
 }
@@ -434,7 +457,9 @@ bool dr_call_send(dr_call *call, const struct ProtobufCMessage *message)
         call->out_sent = 0;
     }
     dr_error err;
-    if (dr__rpc_pack(&call->out, message, &err) != DR_OK) {
+    size_t from = call->out.length;
+    if (dr__rpc_pack(&call->out, message, &err) != DR_OK ||
+        dr__call_compress_message(call, from, &err) != DR_OK) {
         dr__call_abort(call, &err);
         return false;
     }

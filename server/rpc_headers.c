@@ -9,22 +9,42 @@ static bool is(const char *text, size_t length, const char *word)
     return length == strlen(word) && memcmp(text, word, length) == 0;
 }
 
-static void add_metadata(dr_call *call, const char *name, size_t name_length, const char *value,
-                         size_t value_length)
+/* Behind those that are in the list already. */
+static bool add_pair(dr_call *call, dr_metadata **at, const char *name, size_t name_length,
+                     const char *value, size_t value_length)
 {
     dr_metadata *pair = dr_arena_alloc(&call->arena, sizeof *pair);
     char *key = dr_arena_strndup(&call->arena, name, name_length);
     char *text = dr_arena_strndup(&call->arena, value, value_length);
     if (!pair || !key || !text) {
-        call->bad_headers = true;
-        return;
+        return false;
     }
     *pair = (dr_metadata){.key = key, .value = text};
-    dr_metadata **at = &call->metadata;
-    while (*at) { /* in the order of sending; there are few */
+    while (*at) { /* there are few */
         at = &(*at)->next;
     }
     *at = pair;
+    return true;
+}
+
+static bool add_answer(dr_call *call, dr_metadata **list, const char *key, const char *value)
+{
+    size_t count = 0;
+    for (dr_metadata *pair = *list; pair; pair = pair->next) {
+        count++;
+    }
+    return count < DR_CALL_METADATA_MAX && !dr_call_is_over(call) &&
+           add_pair(call, list, key, strlen(key), value, strlen(value));
+}
+
+bool dr_call_add_initial(dr_call *call, const char *key, const char *value)
+{
+    return !call->responding && add_answer(call, &call->initial, key, value);
+}
+
+bool dr_call_add_trailing(dr_call *call, const char *key, const char *value)
+{
+    return add_answer(call, &call->trailing, key, value);
 }
 
 static void set_path(dr_call *call, const char *value, size_t length)
@@ -60,11 +80,17 @@ void dr__call_add_header(dr_call *call, const char *name, size_t name_length, co
         call->has_timeout = true;
         call->bad_timeout =
             dr_grpc_parse_timeout(&call->timeout_ns, value, value_length, &call->refusal) != DR_OK;
-    } else if (is(name, name_length, "x-request-id")) {
-        dr__call_take_request_id(call, value, value_length);
-        add_metadata(call, name, name_length, value, value_length);
-    } else if (!is(name, name_length, "te") && !is(name, name_length, "grpc-accept-encoding")) {
-        add_metadata(call, name, name_length, value, value_length);
+    } else if (is(name, name_length, "grpc-encoding")) {
+        call->encoding = dr_encoding_parse(value, value_length);
+    } else if (is(name, name_length, "grpc-accept-encoding")) {
+        call->takes_gzip = dr_encoding_list_has_gzip(value, value_length);
+    } else if (!is(name, name_length, "te")) {
+        if (is(name, name_length, "x-request-id")) {
+            dr__call_take_request_id(call, value, value_length);
+        }
+        if (!add_pair(call, &call->metadata, name, name_length, value, value_length)) {
+            call->bad_headers = true;
+        }
     }
 }
 
@@ -87,6 +113,10 @@ dr_code dr__call_check_headers(dr_call *call, int *http_status, dr_error *err)
     if (!call->method) {
         return dr_fail(err, DR_UNIMPLEMENTED, "unknown method %s",
                        call->path ? call->path : "(none)");
+    }
+    if (call->encoding == DR_ENCODING_UNKNOWN) {
+        return dr_fail(err, DR_UNIMPLEMENTED,
+                       "grpc-encoding is not one that is taken: " DR_ENCODINGS_TAKEN);
     }
     if (call->bad_timeout) {
         *err = call->refusal;

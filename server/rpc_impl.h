@@ -17,6 +17,7 @@
 
 #include "models/base/buf.h"
 #include "server/grpc.h"
+#include "server/grpc_compress.h"
 #include "server/http2.h"
 #include "server/limits.h"
 #include "server/loop.h"
@@ -24,6 +25,7 @@
 #include "server/rpc_table.h"
 
 typedef struct dr_server dr_server;
+typedef struct dr_inflation dr_inflation;
 
 typedef struct dr_metadata {
     struct dr_metadata *next;
@@ -48,6 +50,9 @@ struct dr_call {
     bool out_begun : 1;  /* a part of what is queued has left, or is in a frame */
     bool is_loopback : 1;
     bool bad_headers : 1; /* too many */
+    bool takes_gzip : 1;  /* the client does */
+    bool says_gzip : 1;   /* our headers do, or will */
+    bool compressing : 1; /* the next answer */
 
     const dr_rpc_method *method; /* NULL = unknown path */
     const dr_rpc_service *service;
@@ -58,6 +63,7 @@ struct dr_call {
     uint32_t header_bytes, header_count;
     bool is_post : 1, is_grpc : 1, has_timeout : 1, bad_timeout : 1;
     uint64_t timeout_ns;
+    dr_encoding encoding; /* of messages that are marked compressed */
     dr_metadata *metadata;
     dr_error refusal; /* why a header cannot be served: bad_timeout */
 
@@ -67,13 +73,15 @@ struct dr_call {
     dr_arena arena;   /* as long as the call */
     dr_arena scratch; /* one request of a stream */
     dr_grpc_reader reader;
-    dr_buf pending;   /* bytes that came while paused */
-    void *request;    /* the one request, until half-close */
-    uint64_t charged; /* of server->received_bytes */
+    dr_buf pending;          /* bytes that came while held */
+    dr_inflation *inflation; /* a compressed message under way: the call is held; or NULL */
+    void *request;           /* the one request, until half-close */
+    uint64_t charged;        /* of server->received_bytes */
 
-    dr_buf out;      /* framed answers */
-    size_t out_sent; /* of them, given to nghttp2 */
-    dr_error status; /* once finished */
+    dr_buf out;                      /* framed answers */
+    size_t out_sent;                 /* of them, given to nghttp2 */
+    dr_error status;                 /* once finished */
+    dr_metadata *initial, *trailing; /* what the service adds to the answer */
 
     /* for the record */
     dr_rpc_record *record; /* the method's, or that of unknown ones */
@@ -118,6 +126,21 @@ void dr__call_take_request_id(dr_call *call, const char *id, size_t length);
 void dr__call_make_request_id(dr_call *call);
 /* Counts and logs the end of a call, the first time; NULL: it ends well. */
 void dr__call_record(dr_call *call, const dr_error *err);
+
+/* ---- rpc_call.c and rpc_compress.c ---- */
+
+/* Counts what a call holds for its client; false where the daemon holds enough already. */
+bool dr__call_charge(dr_call *call, uint64_t bytes);
+void dr__call_discharge(dr_call *call, uint64_t bytes);
+dr_code dr__call_fail_full(const dr_call *call, dr_error *err);
+/* One request, not compressed (any more): unpacks it, and calls the service for a stream's. */
+void dr__call_take_message(dr_call *call, const uint8_t *bytes, size_t length, dr_error *err);
+/* A compressed request is through: what came meanwhile follows. */
+void dr__call_go_on(dr_call *call);
+/* Decompresses one request and takes it, at once or, with call->inflation set, some turns later. */
+void dr__call_inflate(dr_call *call, const uint8_t *bytes, size_t length, dr_error *err);
+/* The message that begins with its prefix at out + from, where it is to be compressed. */
+DR_CHECKED dr_code dr__call_compress_message(dr_call *call, size_t from, dr_error *err);
 
 /* rpc_message.c: unpacks into `arena`, whose cap is raised by what `length` is worth; checks every
  * string for UTF-8 and NUL. INVALID_ARGUMENT names the message type. */

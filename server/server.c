@@ -16,7 +16,9 @@
 
 static void on_before_sleep(dr_loop_hook *hook)
 {
-    dr__conn_flush_dirty((dr_server *)((char *)hook - offsetof(dr_server, before_sleep)));
+    dr_server *server = (dr_server *)((char *)hook - offsetof(dr_server, before_sleep));
+    server->inflate_budget = DR_INFLATE_TURN_BYTES;
+    dr__conn_flush_dirty(server);
 }
 
 static void fill_defaults(dr_server_options *o)

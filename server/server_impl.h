@@ -28,6 +28,11 @@ struct dr_server {
     dr_rpc_totals totals;
     uint64_t request_ids; /* the next one, before it is mixed; 0 = none yet */
 
+    dr_inflation *inflating, *inflating_last; /* compressed requests that wait for a step */
+    dr_loop_item inflate_turn;
+    bool inflate_posted;
+    uint64_t inflate_budget; /* bytes that this turn of the loop may still make */
+
     bool draining, closing;
     dr_timer drain_timer;
     void (*on_drained)(void *ud);

@@ -260,13 +260,18 @@ def test_strings_must_be_utf8_without_nul(daemon, text):
     assert "grpc-status-details-bin" in answer
 
 
-def test_compressed_messages_are_unimplemented(daemon, channel):
-    answer = raw_call(daemon, [("grpc-encoding", "gzip")], b"\1\0\0\0\1x")
+def test_compressed_messages_are_taken_in_two_encodings(daemon, channel):
+    for compression in (grpc.Compression.Gzip, grpc.Compression.Deflate):
+        with pytest.raises(grpc.RpcError) as caught:
+            unary(channel, CHECK, b"\x0a\xe8\x07" + b"a" * 1000, compression=compression)
+        assert caught.value.code() == grpc.StatusCode.NOT_FOUND  # it was read: there is no such service
+        assert "aaaa" in caught.value.details()
+    answer = raw_call(daemon, [("grpc-encoding", "snappy")], b"\1\0\0\0\1x")
     assert answer["grpc-status"] == "12"
-    assert answer["grpc-accept-encoding"] == "identity"
-    with pytest.raises(grpc.RpcError) as caught:
-        unary(channel, CHECK, b"\x0a\xe8\x07" + b"a" * 1000, compression=grpc.Compression.Gzip)
-    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+    assert answer["grpc-accept-encoding"] == "identity,gzip,deflate"
+    assert raw_call(daemon, body=b"\1\0\0\0\1x")["grpc-status"] == "3"
+    answer = raw_call(daemon, [("grpc-encoding", "gzip")], b"\1\0\0\0\1x")
+    assert answer["grpc-status"] == "3" and "compressed" in answer["grpc-message"]
 
 
 def test_what_is_not_grpc_gets_an_http_status(daemon):

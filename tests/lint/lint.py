@@ -21,6 +21,7 @@ LAYERS = [
     (r"models/graph/", r"models/(base|tensor|graph)/", r""),
     (r"models/(family|planner|learner)/", r"models/", r""),
     (r"storage/", r"models/(base|format)/|storage/|migrations\.h", r"sqlite3\.h"),
+    (r"server/grpc_compress\.c", r"(models/base|server)/", r"zlib\.h"),
     (r"server/http2\.c", r"(models/base|server)/", r"nghttp2/nghttp2\.h"),
     (r"server/web\.c", r"(models/base|server)/", r"libwebsockets\.h|uv\.h"),
     (r"server/cmd_learn\.c", r"models/|server/|client/envs/", r""),

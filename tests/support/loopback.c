@@ -263,6 +263,14 @@ void dr_loopback_send(dr_loopback *loopback, int index, const uint8_t *bytes, si
     (void)nghttp2_session_resume_data(loopback->client, call->stream_id);
 }
 
+void dr_loopback_send_raw(dr_loopback *loopback, int index, const uint8_t *bytes, size_t length,
+                          bool end)
+{
+    client_call *call = loopback->calls[index];
+    DR_ASSERT(dr_buf_append(&call->out, bytes, length, NULL) == DR_OK);
+    dr_loopback_send(loopback, index, NULL, 0, end);
+}
+
 void dr_loopback_reset(dr_loopback *loopback, int index)
 {
     nghttp2_submit_rst_stream(loopback->client, 0, loopback->calls[index]->stream_id,

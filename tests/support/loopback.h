@@ -36,6 +36,9 @@ int dr_loopback_open(dr_loopback *loopback, const char *path, const char *const 
 /* One message (framed here); `end` half-closes. bytes NULL: no message. */
 void dr_loopback_send(dr_loopback *loopback, int call, const uint8_t *bytes, size_t length,
                       bool end);
+/* Bytes of the stream as they are, prefixes and all. */
+void dr_loopback_send_raw(dr_loopback *loopback, int call, const uint8_t *bytes, size_t length,
+                          bool end);
 void dr_loopback_reset(dr_loopback *loopback, int call);
 /* Carries bytes both ways and runs the loop until nothing moves. */
 void dr_loopback_pump(dr_loopback *loopback);

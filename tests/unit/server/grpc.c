@@ -68,7 +68,7 @@ Test(grpc, prefixes_are_checked_before_memory_is_asked_for)
     } cases[] = {
         {{0, 0, 0, 0, 101}, DR_RESOURCE_EXHAUSTED},
         {{0, 0xff, 0xff, 0xff, 0xff}, DR_RESOURCE_EXHAUSTED},
-        {{1, 0, 0, 0, 1}, DR_UNIMPLEMENTED},
+        {{1, 0, 0, 0, 101}, DR_RESOURCE_EXHAUSTED},
         {{2, 0, 0, 0, 1}, DR_INVALID_ARGUMENT},
         {{0, 0, 0, 0, 100}, DR_OK},
     };
