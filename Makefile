@@ -146,7 +146,7 @@ VENV := .venv
 PIP_LOG := $(BUILD)/pip.log
 $(VENV)/check.stamp: tests/requirements.txt
 	@mkdir -p $(BUILD)
-	$(PYTHON) -m venv $(VENV)
+	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --requirement $< 2> $(PIP_LOG) || { cat $(PIP_LOG); exit 1; }
 	@touch $@
 $(VENV)/torch.stamp: tests/requirements-torch.txt $(VENV)/check.stamp
@@ -265,6 +265,16 @@ install: man $(CLIENT) ## programs, C library, pages, completion and zoo, under 
 	ln -sf dreamd $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dreamctl
 	mkdir -p $(DESTDIR)$(PREFIX)/share/dreamd
 	cp -r models/zoo $(DESTDIR)$(PREFIX)/share/dreamd/
+
+# ---- the Python package ----
+
+# Built from a copy, because setuptools writes beside its sources.
+.PHONY: wheel
+wheel: $(VENV)/check.stamp ## the Python package as a wheel, into $(BUILD)/wheel
+	@rm -rf $(BUILD)/python $(BUILD)/wheel && mkdir -p $(BUILD)/wheel && cp -R client/python $(BUILD)/python
+	@$(VENV)/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(BUILD)/wheel ./$(BUILD)/python 2> $(PIP_LOG) \
+	    || { cat $(PIP_LOG); exit 1; }
+	@ls $(BUILD)/wheel/*.whl
 
 # ---- the rest ----
 

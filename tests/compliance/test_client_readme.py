@@ -5,12 +5,11 @@ import pathlib
 import re
 import subprocess
 
-import grpc
 import numpy as np
 import pytest
 
 import fake_daemon
-from dreamd._proto import simulation_pb2, simulation_pb2_grpc, tensor_pb2
+import dreamd
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = (ROOT / os.environ.get("DREAMD_BUILD", "build")).resolve()
@@ -31,15 +30,14 @@ def example(language, daemon):
 
 
 def was_driven(daemon):
-    kinds = [type(request).__name__ for request in daemon.log]
+    kinds = [type(request).__name__ for request in daemon.log if type(request).__name__ != "CloseSessionRequest"]
     assert kinds == ["OpenSessionRequest", "ObserveRequest", "PlanRequest"]
 
 
 def test_the_python_example_runs(daemon):
-    names = dict(grpc=grpc, np=np, simulation_pb2=simulation_pb2, simulation_pb2_grpc=simulation_pb2_grpc,
-                 tensor_pb2=tensor_pb2, observation=np.array([1, 0, 0], np.float32))
+    names = dict(dreamd=dreamd, observation=np.array([1, 0, 0], np.float32))
     exec(example("python", daemon), names)
-    assert names["action"].tolist() == [0.5]
+    assert names["action"].tolist() == [[0.5]]
     was_driven(daemon)
 
 

@@ -115,6 +115,18 @@ def check_stubs(complain):
         complain("client/python/src/dreamd/_proto", 1, "is not what the protos say: run client/python/generate.sh")
 
 
+def check_package(complain):
+    """The Python package: form by ruff, types by mypy (client/python/pyproject.toml has the rules)."""
+    package = ROOT / "client/python"
+    for command in (["ruff", "check", "--quiet", "--no-cache", "--output-format=concise", "."],
+                    ["mypy", "--no-error-summary", f"--cache-dir={ROOT}/build/mypy", "-p", "dreamd"]):
+        result = subprocess.run([sys.executable, "-m", *command], cwd=package, text=True, capture_output=True)
+        for line in (result.stdout + result.stderr).splitlines() if result.returncode else []:
+            match = re.match(r"(\S+?):(\d+):(?:\d+:)? ?(.*)", line)
+            complain(f"client/python/{match.group(1)}" if match else "client/python", int(match.group(2)) if match else 1,
+                     match.group(3) if match else line)
+
+
 def check_form(files, complain):
     result = subprocess.run(["clang-format", "--dry-run", "--Werror", *files], cwd=ROOT, text=True, capture_output=True)
     for line in result.stderr.splitlines():
@@ -147,6 +159,7 @@ def main():
                     complain(path, number, f"{line.strip()[:60]}: {instead}")
     check_form(sources, complain)
     check_stubs(complain)
+    check_package(complain)
     print("\n".join(complaints[:200]))
     if complaints:
         print(f"lint: {len(complaints)} complaints in {len(sources)} files")

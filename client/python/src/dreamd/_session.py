@@ -1,0 +1,350 @@
+"""A session as a client sees it: its step id, the requests it makes, and where it lives. No input or output here."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import grpc
+import numpy as np
+
+from . import _messages as messages
+from ._flow import BACK_OFF_FIRST, BACK_OFF_MOST, UNREACHABLE, Call, Collect, Deadline, Flow, Sleep, repeat
+from ._journal import Journal, restore_request
+from ._proto import simulation_pb2 as pb
+from .errors import Error, invalid
+from .tensors import write, write_state, write_value
+from .types import Chunk, Imagined, Plan, Reply, SessionInfo, State
+
+if TYPE_CHECKING:
+    from ._client import ClientCore
+
+R = TypeVar("R")
+Rows = Sequence[int] | None
+ROUNDS = 64  # of looking for a daemon that takes a session; the deadline ends most sooner
+
+
+class SessionCore:
+    """Flows of one session; `reach` repeats what is lost, and moves the session where its daemon is gone."""
+
+    def __init__(self, client: ClientCore, address: str, session: pb.Session, opened: pb.OpenSessionRequest) -> None:
+        self.client = client
+        self.address = address
+        self.info: SessionInfo = messages.read_session(session)
+        self.committed: int = session.committed_step_id
+        self.closed = False
+        self.journal: Journal | None = None
+        self._ahead = 0  # what the daemon now there has committed plus this is `committed`
+        if client.save_every:
+            pinned = pb.OpenSessionRequest()
+            pinned.CopyFrom(opened)
+            pinned.model = f"{self.info.model.partition('@')[0]}@{self.info.checkpoint}"
+            pinned.seed = self.info.seed
+            self.journal = Journal(pinned, client.save_every)
+
+    # ---- carrying requests ----
+
+    def _reach(self, method: str, request: Any, deadline: Deadline, commits: bool = False,
+               effect: type[Call] | type[Collect] = Call) -> Flow[Any]:
+        if self.closed:
+            raise Error(grpc.StatusCode.NOT_FOUND, "the session was closed by this client", field="session_id")
+        for round_ in range(ROUNDS):
+            request.session_id = self.info.session_id
+            if commits:
+                request.step_id = self.committed - self._ahead + 1
+            try:
+                return (yield from repeat(self.address, method, request, deadline, self.client.patience, effect))
+            except Error as error:
+                if self.journal is None or not _is_lost(error) or deadline.passed() or round_ == ROUNDS - 1:
+                    raise
+                lost = error
+            moved = yield from self._move(lost, deadline)
+            if not moved:  # nobody is there: perhaps its daemon comes back
+                yield Sleep(min(BACK_OFF_FIRST * 2 ** min(round_, 6), BACK_OFF_MOST, deadline.left()))
+        raise AssertionError("a loop that returns or raises")
+
+    def _move(self, lost: Error, deadline: Deadline) -> Flow[bool]:
+        """Makes the session again on another daemon, where one takes it."""
+        assert self.journal is not None
+        dead = self.address if lost.code in UNREACHABLE else ""  # a daemon that was started again may take it back
+        refused: Error | None = None
+        others = yield from self.client.by_load(deadline, dead)
+        for address in others:
+            try:
+                session = yield from self.journal.rebuild(address, uuid.uuid4().hex, deadline, self.client.patience)
+            except Error as error:
+                refused = error
+                continue
+            self.address = address
+            self.info = messages.read_session(session)
+            self._ahead = self.committed - session.committed_step_id
+            return True
+        if refused is not None and refused.code not in UNREACHABLE:
+            raise refused
+        return False
+
+    def _save(self, deadline: Deadline) -> Flow[None]:
+        assert self.journal is not None
+        state = yield from self._reach("Simulation/GetState", pb.GetStateRequest(), deadline)
+        self.journal.keep(state)
+
+    def start_saved(self, timeout: float | None) -> Flow[None]:
+        """For a session that opening alone does not make again: one that was forked, or found."""
+        if self.journal is not None:
+            yield from self._save(self.client.patience.deadline(timeout))
+
+    def commit(self, method: str, request: Any, timeout: float | None, save: bool = False) -> Flow[Any]:
+        """A change: once, whatever is lost on the way."""
+        deadline = self.client.patience.deadline(timeout)
+        reply = yield from self._reach(f"Simulation/{method}", request, deadline, commits=True)
+        self.committed = reply.committed_step_id + self._ahead
+        if self.journal is not None:
+            self.journal.note(f"Simulation/{method}", request, reply, commits=True)
+            if save or self.journal.is_due():
+                try:
+                    yield from self._save(deadline)
+                except Error:
+                    pass  # the change is made; the journal is longer until a later save succeeds
+        return reply
+
+    def _change(self, method: str, request: Any, timeout: float | None) -> Flow[Reply]:
+        reply = yield from self.commit(method, request, timeout)
+        return messages.read_reply(reply, self.committed)
+
+    def _look(self, method: str, request: Any, timeout: float | None, read_as: Callable[[Any, int], R]) -> Flow[R]:
+        reply = yield from self._reach(f"Simulation/{method}", request, self.client.patience.deadline(timeout))
+        if method == "Plan" and self.journal is not None:  # its warm start belongs to the session
+            self.journal.note("Simulation/Plan", request, reply, commits=False)
+        return read_as(reply, self.committed)
+
+    # ---- requests ----
+
+    def _count(self, rows: Rows) -> int:
+        return self.info.rows if rows is None else len(rows)
+
+    def _select(self, request: Any, rows: Rows, outputs: Iterable[str], raw: bool = False) -> None:
+        if rows is not None:
+            select(request.rows, "rows", rows)
+        request.outputs.extend([outputs] if isinstance(outputs, str) else outputs)
+        request.raw = raw
+
+    def _observation(self, request: Any, observation: Any, rows: Rows) -> None:
+        assert self.info.observation_space is not None
+        write_value(request, "observation", self.info.observation_space, observation, self._count(rows))
+
+    def _action(self, request: Any, action: Any, rows: Rows) -> None:
+        assert self.info.action_space is not None
+        write_value(request, "action", self.info.action_space, action, self._count(rows))
+
+    def reset(self, rows: Rows, seed: int | Sequence[int] | None, start: str | None, start_indices: Sequence[int],
+              state: Mapping[str, Any] | None, outputs: Iterable[str], raw: bool, timeout: float | None) -> Flow[Reply]:
+        request = pb.ResetRequest(start_source=messages.enum_number(pb.StartSource, "start", start or (state and "state")))
+        self._select(request, rows, outputs, raw)
+        if seed is not None:
+            request.seeds.extend([int(seed)] if isinstance(seed, (int, np.integer)) else [int(one) for one in seed])
+        request.start_indices.extend(int(one) for one in start_indices)
+        write_state(request, state or {})
+        return (yield from self._change("Reset", request, timeout))
+
+    def observe(self, observation: Any, action: Any, rows: Rows, outputs: Iterable[str], raw: bool,
+                timeout: float | None) -> Flow[Reply]:
+        request = pb.ObserveRequest()
+        self._select(request, rows, outputs, raw)
+        self._observation(request, observation, rows)
+        if action is not None:
+            self._action(request, action, rows)
+        return (yield from self._change("Observe", request, timeout))
+
+    def step(self, action: Any, rows: Rows, outputs: Iterable[str], raw: bool, timeout: float | None) -> Flow[Reply]:
+        request = pb.StepRequest()
+        self._select(request, rows, outputs, raw)
+        self._action(request, action, rows)
+        return (yield from self._change("Step", request, timeout))
+
+    def encode(self, observation: Any, rows: Rows, outputs: Iterable[str], raw: bool, timeout: float | None) -> Flow[Reply]:
+        request = pb.EncodeRequest()
+        self._select(request, rows, outputs, raw)
+        self._observation(request, observation, rows)
+        return (yield from self._look("Encode", request, timeout, messages.read_reply))
+
+    def decode(self, state: Mapping[str, Any] | None, rows: Rows, outputs: Iterable[str], raw: bool,
+               timeout: float | None) -> Flow[Reply]:
+        request = pb.DecodeRequest()
+        self._select(request, rows, outputs, raw)
+        write_state(request, state or {})
+        return (yield from self._look("Decode", request, timeout, messages.read_reply))
+
+    def act(self, mode: str | None, rows: Rows, outputs: Iterable[str], raw: bool, timeout: float | None) -> Flow[Reply]:
+        request = pb.ActRequest(action_mode=messages.enum_number(pb.LatentMode, "mode", mode))
+        self._select(request, rows, outputs, raw)
+        return (yield from self._look("Act", request, timeout, messages.read_reply))
+
+    def plan(self, plan: Any, anytime: bool, rows: Rows, outputs: Iterable[str], raw: bool, timeout: float | None,
+             settings: Mapping[str, Any]) -> Flow[Plan]:
+        request = pb.PlanRequest(anytime=anytime)
+        self._select(request, rows, outputs, raw)
+        if settings:
+            messages.write_settings(request.settings, settings)
+        if plan is not None:
+            write(request, "plan", self._sequences(plan))
+        return (yield from self._look("Plan", request, timeout, messages.read_plan))
+
+    def _sequences(self, value: Any) -> Any:
+        """Actions along time, as the action space has them on the wire."""
+        assert self.info.action_space is not None and self.info.action_space.dtype is not None
+        array = np.asarray(value)
+        floats = self.info.action_space.dtype.kind == "f"
+        return array.astype(np.float32) if floats and array.dtype.kind in "biu" else array
+
+    def fork(self, rows: Rows, copies: int, reseed: int | None, steps_back: int, label: str, ttl: float | None,
+             timeout: float | None) -> Flow[SessionCore]:
+        request = pb.ForkRequest(copies=copies, steps_back=steps_back, label=label, ttl_ms=milliseconds("ttl", ttl),
+                                 request_id=uuid.uuid4().hex)
+        if rows is not None:
+            select(request.rows, "rows", rows)
+        if reseed is not None:
+            request.reseed = reseed
+        deadline = self.client.patience.deadline(timeout)
+        reply = yield from self._reach("Simulation/Fork", request, deadline)
+        opened = pb.OpenSessionRequest()
+        if self.journal is not None:
+            opened.CopyFrom(self.journal.opened)
+            opened.ClearField("tensors")
+            opened.ClearField("raw_contents")
+            opened.rows = reply.session.rows
+        twin = SessionCore(self.client, self.address, reply.session, opened)
+        yield from twin.start_saved(timeout)
+        return twin
+
+    def fork_into(self, into: Sequence[int], rows: Rows, reseed: int | None, steps_back: int,
+                  timeout: float | None) -> Flow[None]:
+        request = pb.ForkRequest(steps_back=steps_back)
+        select(request.into, "into", into)
+        if rows is not None:
+            select(request.rows, "rows", rows)
+        if reseed is not None:
+            request.reseed = reseed
+        yield from self.commit("Fork", request, timeout, save=True)
+
+    def get_state(self, rows: Rows, timeout: float | None) -> Flow[State]:
+        request = pb.GetStateRequest()
+        if rows is not None:
+            select(request.rows, "rows", rows)
+        return (yield from self._look("GetState", request, timeout, messages.read_state))
+
+    def set_state(self, state: State, rows: Rows, timeout: float | None) -> Flow[None]:
+        source = pb.GetStateResponse(format=state.format, layout_hash=state.layout_hash, checksum=state.checksum,
+                                     checkpoint=state.checkpoint)
+        for name, array in state.tensors.items():
+            write(source, name, np.asarray(array))
+        request = restore_request(source, "", 0)
+        if rows is not None:
+            select(request.rows, "rows", rows)
+        yield from self.commit("SetState", request, timeout)
+
+    def imagine_request(self, action: Any, policy: str | None, horizon: int, candidates: int, mode: str | None,
+                        seed: int | None, rows: Rows, outputs: Iterable[str], raw: bool, chunk_bytes: int,
+                        settings: Mapping[str, Any] | None) -> pb.ImagineRequest:
+        request = pb.ImagineRequest(
+            session_id=self.info.session_id,
+            policy=messages.enum_number(pb.ImaginePolicy, "policy", policy), horizon=horizon, candidates=candidates,
+            action_mode=messages.enum_number(pb.LatentMode, "mode", mode), chunk_bytes=chunk_bytes)
+        self._select(request, rows, outputs, raw)
+        if action is not None:
+            write(request, "action", self._sequences(action))
+        if seed is not None:
+            request.seed = seed
+        if settings:
+            messages.write_settings(request.settings, settings)
+        return request
+
+    def imagine(self, request: pb.ImagineRequest, rows: Rows, timeout: float | None) -> Flow[Imagined]:
+        deadline = self.client.patience.deadline(timeout)
+        replies = yield from self._reach("Simulation/Imagine", request, deadline, effect=Collect)
+        check = StreamCheck()
+        chunks = [check.read(reply, self.committed) for reply in replies]
+        check.finish()
+        return assemble(chunks, self._count(rows), self.committed)
+
+    def get(self, timeout: float | None) -> Flow[SessionInfo]:
+        """Where the session stands; adopts the committed step id."""
+        deadline = self.client.patience.deadline(timeout)
+        reply = yield from self._reach("Simulation/GetSession", pb.GetSessionRequest(), deadline)
+        self.info = messages.read_session(reply.session)
+        moved = self.committed != self.info.committed_step_id + self._ahead
+        self.committed = self.info.committed_step_id + self._ahead
+        if moved and self.journal is not None:
+            yield from self._save(deadline)
+        return self.info
+
+    def close(self, timeout: float | None) -> Flow[None]:
+        """Of a session that is gone already: nothing."""
+        if self.closed:
+            return
+        self.closed = True
+        request = pb.CloseSessionRequest(session_id=self.info.session_id)
+        try:
+            yield from repeat(self.address, "Simulation/CloseSession", request, self.client.patience.deadline(timeout),
+                              self.client.patience)
+        except Error as error:
+            if error.code is not grpc.StatusCode.NOT_FOUND:
+                raise
+
+
+def _is_lost(error: Error) -> bool:
+    gone = error.code is grpc.StatusCode.NOT_FOUND and error.reason != "SESSION_EXPIRED"
+    return gone or error.code in UNREACHABLE
+
+
+def select(selection: Any, field: str, rows: Sequence[int]) -> None:
+    try:
+        selection.rows.extend(int(row) for row in rows)
+        selection.SetInParent()
+    except (TypeError, ValueError) as wrong:
+        raise invalid(field, f"{rows!r}: expected indices of rows, from 0 ({wrong})") from None
+
+
+def milliseconds(field: str, seconds: float | None) -> int:
+    if seconds is not None and not seconds >= 0:
+        raise invalid(field, f"is {seconds}, expected seconds, 0 or more")
+    return 0 if seconds is None else max(round(seconds * 1000), 1 if seconds else 0)
+
+
+class StreamCheck:
+    """Reads the chunks of a stream and proves that they are all and whole."""
+
+    def __init__(self) -> None:
+        self._sha = hashlib.sha256()
+        self._last: Any = None
+
+    def read(self, message: Any, committed: int) -> Chunk:
+        for raw in message.raw_contents:
+            self._sha.update(raw)
+        self._last = message
+        return messages.read_chunk(message, committed)
+
+    def finish(self) -> None:
+        if self._last is None or not self._last.last or self._last.digest != self._sha.hexdigest():
+            raise Error(grpc.StatusCode.DATA_LOSS, "the stream of imagined trajectories ended early, or was changed on its way")
+
+
+def assemble(chunks: Sequence[Chunk], rows: int, committed: int) -> Imagined:
+    """Chunks to arrays [rows, candidates, steps, ...]; "return" is [rows, candidates]."""
+    count = max(chunk.first_trajectory + chunk.trajectories for chunk in chunks)
+    steps = max(chunk.first_step + chunk.steps for chunk in chunks)
+    whole: dict[str, Any] = {}
+    for chunk in chunks:
+        first, start = chunk.first_trajectory, chunk.first_step
+        for name, part in chunk.items():
+            if name == "return":
+                continue
+            if name not in whole:
+                whole[name] = np.empty((count, steps, *part.shape[2:]), part.dtype)
+            whole[name][first:first + chunk.trajectories, start:start + chunk.steps] = part
+    shaped = {name: array.reshape(rows, -1, *array.shape[1:]) for name, array in whole.items()}
+    returns = [chunk["return"] for chunk in chunks if "return" in chunk]
+    if returns:
+        shaped["return"] = np.concatenate(returns)
+    return Imagined(shaped, committed, chunks[0].checkpoint)

@@ -1,0 +1,136 @@
+"""Several daemons behind one client: sessions go where there is room, and live on when their daemon dies."""
+
+import numpy as np
+import pytest
+from python_package import ROOT, Link, kill, zoo_daemon
+
+import dreamd  # noqa: E402  (from the tree: python_package)
+
+from grpc import StatusCode  # noqa: E402
+
+OUTPUTS = ["observation", "reward", "state"]
+
+
+@pytest.fixture
+def replicas(tmp_path):
+    """Two daemons that a test may kill."""
+    both = [zoo_daemon(tmp_path / name) for name in ("a", "b")]
+    yield both
+    for one in both:
+        if one.process.poll() is None:
+            one.stop()
+
+
+def connect(replicas, **options):
+    return dreamd.connect([one.address for one in replicas], timeout=60, **options)
+
+
+def on(session, replicas):
+    return next(one for one in replicas if one.address == session.address)
+
+
+def walk(session, numbers):
+    """A life with all that changes a session, and plans, whose warm start is part of it."""
+    random = np.random.default_rng(5)
+    actions = random.uniform(-2, 2, (100, session.rows, 1)).astype(np.float32)
+    observations = random.uniform(-1, 1, (100, session.rows, 3)).astype(np.float32)
+    for number in numbers:
+        if number % 7 == 3:
+            yield session.reset(rows=[0], outputs=["state"])
+        elif number % 3 == 1:
+            yield session.plan(horizon=4, candidates=8, iterations=2)
+            yield session.observe(observations[number], actions[number], outputs=["state"])
+        else:
+            yield session.step(actions[number], outputs=OUTPUTS)
+
+
+def same(one, other):
+    assert list(one) == list(other) and one.committed_step_id == other.committed_step_id
+    for name in one:
+        assert one[name].tobytes() == other[name].tobytes(), name
+
+
+def test_sessions_open_where_there_are_fewest_rows(replicas):
+    with connect(replicas) as client:
+        first = client.open("pendulum", rows=100)
+        second = client.open("pendulum", rows=10)
+        third = client.open("pendulum", rows=10)
+        assert first.address != second.address == third.address
+        assert len(client.sessions()) == 3
+
+
+@pytest.mark.parametrize("save_every", [1, 4, 1000])
+def test_a_session_lives_on_bit_identically_when_its_daemon_is_killed(replicas, save_every):
+    with connect(replicas, save_every=save_every) as client:
+        session = client.open("pendulum", rows=2, seed=3)
+        undisturbed = client.open("pendulum", rows=2, seed=3)
+        assert session.address != undisturbed.address
+        for number in range(18):
+            if number == 11:
+                kill(on(session, replicas))
+            for reply, expected in zip(walk(session, [number]), walk(undisturbed, [number]), strict=True):
+                same(reply, expected)
+        assert session.address == undisturbed.address
+        assert session.committed_step_id == session.refresh().committed_step_id + session._core._ahead
+        session.close()
+        assert [one.session_id for one in dreamd.connect(undisturbed.address).sessions()] == [undisturbed.session_id]
+
+
+def test_a_session_without_a_seed_goes_on_with_the_seed_that_its_daemon_chose(replicas):
+    with connect(replicas) as client:
+        session = client.open("pendulum", rows=2)
+        list(walk(session, range(4)))
+        kill(on(session, replicas))
+        moved = list(walk(session, range(4, 8)))
+        with client.open("pendulum", rows=2, seed=session.seed) as again:
+            list(walk(again, range(4)))
+            for reply, expected in zip(moved, walk(again, range(4, 8)), strict=True):
+                same(reply, expected)
+
+
+def test_a_daemon_that_does_not_answer_any_more_is_left(replicas):
+    link = Link(replicas[0])
+    with dreamd.connect([link.address, replicas[1].address], timeout=60, attempt_timeout=1) as client:
+        filler = dreamd.connect(replicas[1].address).open("pendulum", rows=50)
+        session = client.open("pendulum", rows=2, seed=3)
+        assert session.address == link.address != filler.address
+        list(walk(session, range(3)))
+        link.hold()
+        list(walk(session, range(3, 6)))
+        assert session.address == replicas[1].address
+    link.close()
+
+
+def test_a_daemon_that_forgot_its_sessions_takes_them_back(replicas, tmp_path):
+    with connect(replicas) as client:
+        session = client.open("pendulum", rows=2, seed=3)
+        list(walk(session, range(5)))
+        dreamd.connect(session.address).attach(session.session_id).close()
+        replies = list(walk(session, range(5, 8)))
+        with client.open("pendulum", rows=2, seed=3) as again:
+            for reply, expected in zip(replies, list(walk(again, range(8)))[-len(replies):], strict=True):
+                same(reply, expected)
+
+
+def test_without_any_daemon_left_the_error_says_so_and_the_session_goes_on_later(replicas, tmp_path):
+    with dreamd.connect([one.address for one in replicas], timeout=5) as client:
+        session = client.open("pendulum", rows=2, seed=3)
+        list(walk(session, range(3)))
+        for one in replicas:
+            kill(one)
+        with pytest.raises(dreamd.Error) as caught:
+            session.step(np.zeros((2, 1)))
+        assert caught.value.code is StatusCode.UNAVAILABLE and "no daemon answers at" in str(caught.value)
+        replicas[0] = zoo_daemon(tmp_path / "again", "--listen", replicas[0].address)
+        assert session.step(np.zeros((2, 1)), timeout=60).committed_step_id == session.committed_step_id
+
+
+def test_what_changes_models_is_done_on_every_daemon(replicas):
+    with connect(replicas) as client:
+        client.register(ROOT / "models/zoo/pendulum", name="mine", aliases=["best"])
+        for one in replicas:
+            assert dreamd.connect(one.address).model("mine@best").version == 1
+        kill(replicas[0])
+        assert client.model("mine").version == 1
+        with pytest.raises(dreamd.Error, match=replicas[0].address):
+            client.delete("mine@1")
