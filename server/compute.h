@@ -23,6 +23,8 @@ typedef struct {
     dr_dtype dtype;
     const void *data; /* [rows, width] of dtype at any alignment; NULL: zeros */
     int64_t width;    /* elements of a row */
+    /* [rows]: which row of `data`; NULL: in order */
+    const uint32_t *rows;
     /* A Discrete's value start + i becomes its one-hot [n]; n = 0: a Box, taken as it is. */
     int64_t n, start;
 } dr_verb_input;
@@ -45,7 +47,10 @@ typedef struct {
     dr_model *model;
     const float *states;      /* [any, state_width]; NULL: the verb reads none */
     const uint32_t *rows;     /* [work.rows]: which of `states`; NULL: in order */
-    float *states_out;        /* [work.rows, state_width], or NULL */
+    float *states_out;        /* [any, state_width], or NULL */
+    const uint32_t *places;   /* [work.rows]: which rows of `states_out` and of the outputs' data
+                               * the results become; NULL: in order. `states` may be `states_out`
+                               * where rows are the places. */
     const dr_noise_key *keys; /* [work.rows] */
     int input_count, output_count;
     const dr_verb_input *inputs;

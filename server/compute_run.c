@@ -52,7 +52,8 @@ static void put_one_hot(float *to, const dr_verb_input *input, size_t first, siz
     size_t n = (size_t)input->n;
     memset(to, 0, rows * n * sizeof *to);
     for (size_t i = 0; i < rows && input->data; i++) {
-        int64_t value = dr_verb_input_integer(input->dtype, input->data, first + i) - input->start;
+        size_t row = input->rows ? input->rows[first + i] : first + i;
+        int64_t value = dr_verb_input_integer(input->dtype, input->data, row) - input->start;
         DR_ASSERT(value >= 0 && value < input->n); /* checked when it came in */
         to[i * n + (size_t)value] = 1;
     }
@@ -77,8 +78,14 @@ static void put_input(dr_compiled *compiled, const dr_verb_input *input, uint32_
         return;
     }
     const uint8_t *from = input->data;
-    from += slice->first * width * dr_dtype_size(input->dtype);
-    dr_dtype_to_f32(to, input->dtype, from, count);
+    size_t row_bytes = width * dr_dtype_size(input->dtype);
+    if (!input->rows) {
+        dr_dtype_to_f32(to, input->dtype, from + slice->first * row_bytes, count);
+    }
+    for (size_t i = 0; input->rows && i < slice->rows; i++) {
+        dr_dtype_to_f32(to + i * width, input->dtype,
+                        from + input->rows[slice->first + i] * row_bytes, width);
+    }
 }
 
 static void put_slice(const dr_kept_graph *kept, dr_noise_key *keys, uint32_t at,
@@ -141,32 +148,43 @@ static void get_discrete(const dr_verb_output *output, const float *from, size_t
     }
 }
 
+/* `rows` rows of the graph from `at` on become rows `first` and on of the output. */
 static void get_output(const dr_kept_graph *kept, const dr_verb_output *output, uint32_t at,
-                       const dr_work_slice *slice)
+                       size_t first, size_t rows)
 {
     int index = kept->output_index[output->index];
     size_t width = (size_t)dr_shape_width(dr_compiled_output_shape(kept->compiled, index));
     const float *from = dr_compiled_output(kept->compiled, index) + at * width;
     if (output->clamp && output->clamp->kind == DR_SPACE_DISCRETE) {
-        get_discrete(output, from, slice->first, slice->rows);
+        get_discrete(output, from, first, rows);
     } else if (output->clamp) {
-        get_box(output, from, slice->first, slice->rows);
+        get_box(output, from, first, rows);
     } else {
-        memcpy((float *)output->data + slice->first * width, from,
-               slice->rows * width * sizeof *from);
+        memcpy((float *)output->data + first * width, from, rows * width * sizeof *from);
+    }
+}
+
+static void get_rows(const dr_kept_graph *kept, const dr_verb_work *work, uint32_t at, size_t first,
+                     size_t rows)
+{
+    if (work->states_out) {
+        size_t state_width = (size_t)dr_model_state_width(work->model);
+        dr_model_get_state(work->model, kept->compiled, (int)at, (int)rows,
+                           work->states_out + first * state_width);
+    }
+    for (int i = 0; i < work->output_count; i++) {
+        get_output(kept, &work->outputs[i], at, first, rows);
     }
 }
 
 static void get_slice(const dr_kept_graph *kept, uint32_t at, const dr_work_slice *slice)
 {
     const dr_verb_work *work = (const dr_verb_work *)slice->work;
-    if (work->states_out) {
-        size_t state_width = (size_t)dr_model_state_width(work->model);
-        dr_model_get_state(work->model, kept->compiled, (int)at, (int)slice->rows,
-                           work->states_out + slice->first * state_width);
+    if (!work->places) {
+        get_rows(kept, work, at, slice->first, slice->rows);
     }
-    for (int i = 0; i < work->output_count; i++) {
-        get_output(kept, &work->outputs[i], at, slice);
+    for (uint32_t i = 0; work->places && i < slice->rows; i++) {
+        get_rows(kept, work, at + i, work->places[slice->first + i], 1);
     }
 }
 

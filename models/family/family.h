@@ -115,6 +115,8 @@ dr_params *dr_model_get_params(const dr_model *model);
 int64_t dr_model_param_count(const dr_model *model);
 /* Floats of one row of latent state, all parts one after another in their order. */
 int dr_model_state_width(const dr_model *model);
+/* Where the numbers of a part begin in a row of latent state, or -1. */
+int dr_model_find_part(const dr_model *model, const char *part);
 /* 0 for a model of one task. */
 int dr_model_task_count(const dr_model *model);
 const char *dr_model_task_name(const dr_model *model, int task);

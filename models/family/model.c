@@ -279,6 +279,17 @@ int dr_model_state_width(const dr_model *model)
     return model->state_width;
 }
 
+int dr_model_find_part(const dr_model *model, const char *part)
+{
+    int column = 0;
+    for (int i = 0; i < model->shape.part_count; i++) {
+        if (strcmp(model->shape.parts[i].name, part) == 0)
+            return column;
+        column += (int)dr_shape_width(model->shape.parts[i].shape);
+    }
+    return -1;
+}
+
 int dr_model_task_count(const dr_model *model)
 {
     return model->shape.task_names ? (int)dr_json_count(model->shape.task_names) : 0;
@@ -307,9 +318,7 @@ int dr_model_find_task(const dr_model *model, const char *text)
 
 void dr_model_set_task(const dr_model *model, float *state, int task)
 {
-    int column = 0, part = 0;
-    for (; strcmp(model->shape.parts[part].name, "task") != 0; part++)
-        column += (int)dr_shape_width(model->shape.parts[part].shape);
+    int column = dr_model_find_part(model, "task");
     int count = dr_model_task_count(model);
     DR_ASSERT(task >= 0 && task < count);
     for (int i = 0; i < count; i++)
