@@ -30,7 +30,7 @@ static dr_code list_results(dr_imagine *im, dr_error *err)
         const char *name = step->list[i].name;
         bool is_hidden =
             (scores && (strcmp(name, "reward") == 0 || strcmp(name, "continue") == 0)) ||
-            (im->session->options.ending.by_threshold && strcmp(name, "continue") == 0);
+            (im->session->options.ending.rule != DR_ENDING_NEVER && strcmp(name, "continue") == 0);
         bool is_state = strncmp(name, "state.", strlen("state.")) == 0;
         if (is_sent(im, i) || is_hidden) {
             dr_verb_describe(&r->results[r->result_count++], im->served, DR_VERB_STEP, i, im->raw);

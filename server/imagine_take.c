@@ -48,7 +48,8 @@ static void flag_ends(dr_imagine *im)
     const dr_session_options *o = &im->session->options;
     for (uint32_t i = 0; i < im->group; i++) {
         uint64_t age = (uint64_t)im->ages[(im->first + i) / im->candidates] + im->rollout.step + 1;
-        im->terminated[i] |= o->ending.by_threshold && im->cont[i] < o->ending.threshold;
+        im->terminated[i] |= o->ending.rule != DR_ENDING_NEVER &&
+                             dr_ending_is_met(&o->ending, &im->rollout.keys[i], im->cont[i]);
         im->truncated[i] = o->horizon > 0 && age >= o->horizon;
     }
 }

@@ -64,6 +64,7 @@
 #define DR_SESSION_LABEL_BYTES 128    /* of a label, of a request id */
 #define DR_SESSION_PAGE_MAX 1000
 #define DR_SESSION_HISTORY_MAX 4096    /* recent states of a row; their bytes are the session's */
+#define DR_STARTS_MAX (1 << 24)        /* in a starts.safetensors */
 #define DR_VERB_BYTES_MAX (128u << 20) /* what one request may have computed */
 #define DR_VERB_BYTES_ALL (1ull << 30) /* what all requests under way may */
 #define DR_OUTPUTS_MAX 64              /* names in one request, outputs of one verb */

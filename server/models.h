@@ -13,6 +13,7 @@
 
 #include "models/family/family.h"
 #include "models/planner/planner.h"
+#include "server/starts.h"
 #include "server/store_thread.h"
 
 enum { DR_MODEL_REFERENCE_MAX = 191 /* bytes of "name@version", "name@alias", ... */ };
@@ -46,6 +47,7 @@ struct dr_served {
     dr_served_verb verbs[DR_VERB_COUNT];
     dr_plan_settings planning; /* the manifest's defaults, if planning_error is DR_OK */
     dr_error planning_error;
+    dr_starts starts; /* of the checkpoint; count 0: none */
     uint64_t loaded_bytes;
     dr_store *holder;       /* where the checkpoint is held while this lives, or NULL */
     uint32_t references;    /* the table's, and one a session or call [loop] */

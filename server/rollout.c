@@ -15,6 +15,7 @@ static void put_actor(dr_rollout *r)
     verb->states = r->states;
     verb->rows = NULL;
     verb->states_out = NULL;
+    verb->places = NULL;
     verb->keys = r->act_keys;
     verb->input_count = 0;
     verb->outputs = &r->actor;
@@ -50,6 +51,7 @@ static void put_step(dr_rollout *r)
     verb->states = r->states;
     verb->rows = NULL;
     verb->states_out = r->scratch;
+    verb->places = NULL;
     verb->keys = r->keys;
     verb->inputs = &r->action;
     verb->input_count = 1;

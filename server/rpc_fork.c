@@ -25,6 +25,7 @@ typedef struct {
 /* One row as it is copied. */
 typedef struct {
     const float *state;
+    const float *start; /* where it starts again; NULL: the session keeps none */
     dr_row row;
     const float *means;        /* [2, horizon, action_width]; NULL: no plans */
     const dr_warm_mark *marks; /* [2] */
@@ -58,6 +59,7 @@ static source_row read_source(const fork_call *fc, uint32_t index, uint32_t copy
     uint32_t row = fc->rows ? fc->rows[index] : index;
     size_t width = (size_t)session->model->state_width;
     source_row out = {.state = session->states + row * width, .row = session->row[row]};
+    out.start = session->starts ? session->starts + row * width : NULL;
     if (fc->request->steps_back > 0) {
         const dr_row *then;
         dr_history_get(&out.state, &then, &session->history, row, fc->request->steps_back);
@@ -126,6 +128,9 @@ static dr_code copy_rows(dr_session *to, const fork_call *fc, dr_error *err)
         source_row source = read_source(fc, i / copies, i);
         memcpy(to->states + i * width, source.state, width * sizeof(float));
         to->row[i] = source.row;
+        if (source.start) {
+            memcpy(to->starts + i * width, source.start, width * sizeof(float));
+        }
         if (source.marks) {
             copy_marks(to->warm.marks + 2 * (size_t)i, &source);
             memcpy(to->warm.means + i * plan, source.means, plan * sizeof(float));

@@ -99,7 +99,7 @@ static dr_code prepare_decode(dr_verb_call *vc, dr_wire_tensors *tensors, const 
     if (code == DR_OK && vc->wire.n_outputs == 0) {
         vc->wanted = observation;
     }
-    return code == DR_OK ? dr_verb_lay_out(vc, DR_VERB_READ, DR_MAKES_STATE, err) : code;
+    return code == DR_OK ? dr_verb_lay_out(vc, DR_VERB_READ, 0, err) : code;
 }
 
 void dr_rpc_decode(dr_call *call, const void *message)
@@ -150,7 +150,7 @@ static dr_code prepare_act(dr_verb_call *vc, dr_wire_tensors *tensors, const voi
     names[vc->wire.n_outputs] = (char *)action;
     code = dr_wire_outputs_read(&vc->wanted, vc->wire.n_outputs ? vc->wire.n_outputs : 1, names,
                                 vc->served, DR_VERB_READ, DR_MAKES_STATE, err);
-    return code == DR_OK ? dr_verb_lay_out(vc, DR_VERB_READ, DR_MAKES_STATE, err) : code;
+    return code == DR_OK ? dr_verb_lay_out(vc, DR_VERB_READ, 0, err) : code;
 }
 
 void dr_rpc_act(dr_call *call, const void *message)

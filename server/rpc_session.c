@@ -21,21 +21,10 @@ typedef struct {
 /* Options of the contract that this build does not have are refused, never obeyed in part. */
 static dr_code refuse_later(const Dreamd__V1__OpenSessionRequest *r, dr_error *err)
 {
-    if (r->autoreset != DREAMD__V1__AUTORESET_MODE__AUTORESET_MODE_UNSPECIFIED &&
-        r->autoreset != DREAMD__V1__AUTORESET_MODE__AUTORESET_MODE_DISABLED) {
-        return dr_fail_field(err, DR_UNIMPLEMENTED, "autoreset",
-                             "automatic reset is not built "
-                             "into this daemon, use DISABLED and Reset");
-    }
     if (r->persist) {
         return dr_fail_field(err, DR_UNIMPLEMENTED, "persist",
                              "sessions of this daemon end with "
                              "it, leave persist false");
-    }
-    if (r->start_source == DREAMD__V1__START_SOURCE__START_SOURCE_FILE) {
-        return dr_fail_field(err, DR_UNIMPLEMENTED, "start_source",
-                             "start_source FILE is not "
-                             "built into this daemon, use INITIAL and Observe, or STATE");
     }
     return DR_OK;
 }
@@ -44,16 +33,13 @@ static dr_code read_ending(dr_ending *out, const Dreamd__V1__Ending *ending, dr_
 {
     int rule = ending ? (int)ending->rule : DREAMD__V1__ENDING__RULE__NEVER;
     *out = (dr_ending){.threshold = 0.5};
-    if (rule == DREAMD__V1__ENDING__RULE__SAMPLED) {
-        return dr_fail_field(err, DR_UNIMPLEMENTED, "ending.rule",
-                             "rule SAMPLED is not built into "
-                             "this daemon, use THRESHOLD or NEVER");
-    }
     if (rule < 0 || rule > DREAMD__V1__ENDING__RULE__SAMPLED) {
         return dr_fail_field(err, DR_INVALID_ARGUMENT, "ending.rule",
-                             "rule is %d, expected NEVER or THRESHOLD", rule);
+                             "rule is %d, expected NEVER, THRESHOLD or SAMPLED", rule);
     }
-    out->by_threshold = rule == DREAMD__V1__ENDING__RULE__THRESHOLD;
+    out->rule = rule == DREAMD__V1__ENDING__RULE__THRESHOLD ? DR_ENDING_THRESHOLD
+                : rule == DREAMD__V1__ENDING__RULE__SAMPLED ? DR_ENDING_SAMPLED
+                                                            : DR_ENDING_NEVER;
     if (ending && ending->optional_threshold_case) {
         if (!(ending->threshold >= 0 && ending->threshold <= 1)) {
             return dr_fail_field(err, DR_INVALID_ARGUMENT, "ending.threshold",
@@ -62,6 +48,25 @@ static dr_code read_ending(dr_ending *out, const Dreamd__V1__Ending *ending, dr_
         out->threshold = ending->threshold;
     }
     return DR_OK;
+}
+
+static dr_code read_autoreset(dr_autoreset *out, int mode, dr_error *err)
+{
+    switch (mode) {
+    case DREAMD__V1__AUTORESET_MODE__AUTORESET_MODE_UNSPECIFIED:
+    case DREAMD__V1__AUTORESET_MODE__AUTORESET_MODE_DISABLED:
+        *out = DR_AUTORESET_DISABLED;
+        return DR_OK;
+    case DREAMD__V1__AUTORESET_MODE__AUTORESET_MODE_NEXT_STEP:
+        *out = DR_AUTORESET_NEXT_STEP;
+        return DR_OK;
+    case DREAMD__V1__AUTORESET_MODE__AUTORESET_MODE_SAME_STEP:
+        *out = DR_AUTORESET_SAME_STEP;
+        return DR_OK;
+    default:
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "autoreset",
+                             "autoreset is %d, expected DISABLED, NEXT_STEP or SAME_STEP", mode);
+    }
 }
 
 static dr_code check_text(const char *text, const char *field, dr_error *err)
@@ -127,12 +132,9 @@ static dr_code read_options(open_call *oc, dr_error *err)
         return dr_fail_field(err, DR_INVALID_ARGUMENT, "latent_mode",
                              "latent_mode is %d, expected SAMPLE or MODE", (int)r->latent_mode);
     }
-    if ((int)r->autoreset < 0 ||
-        r->autoreset > DREAMD__V1__AUTORESET_MODE__AUTORESET_MODE_SAME_STEP) {
-        return dr_fail_field(err, DR_INVALID_ARGUMENT, "autoreset",
-                             "autoreset is %d, expected DISABLED", (int)r->autoreset);
-    }
     dr_code code = refuse_later(r, err);
+    code = code == DR_OK ? read_autoreset(&o->autoreset, (int)r->autoreset, err) : code;
+    code = code == DR_OK ? dr_verb_read_source(&o->start_source, (int)r->start_source, err) : code;
     code = code == DR_OK ? read_temperature(&o->temperature, r, err) : code;
     code = code == DR_OK ? dr_rpc_check_lasting(r->label, r->request_id, r->ttl_ms, err) : code;
     code = code == DR_OK ? read_ending(&o->ending, r->ending, err) : code;
@@ -182,6 +184,11 @@ static dr_code put_start(dr_session *session, open_call *oc, dr_error *err)
     if (code == DR_OK) {
         dr_session_put_choices(session, session->states, session->options.rows);
     }
+    if (code == DR_OK && session->starts) {
+        size_t width = (size_t)session->model->state_width;
+        memcpy(session->starts, session->states,
+               session->options.rows * width * sizeof *session->starts);
+    }
     return code == DR_OK
                ? dr_wire_tensors_end(&tensors, "state.<part> with start_source STATE", err)
                : code;
@@ -225,14 +232,15 @@ static dr_code open_session(dr_session **out, open_call *oc, dr_error *err)
         *err = oc->wish.error;
         return err->code;
     }
-    if (oc->options.ending.by_threshold &&
+    if (oc->options.ending.rule != DR_ENDING_NEVER &&
         dr_served_find_output(served, DR_VERB_STEP, "continue") < 0) {
         return dr_fail_field(err, DR_FAILED_PRECONDITION, "ending.rule",
                              "model %s has no continue "
-                             "head, which rule THRESHOLD needs",
+                             "head, which rules THRESHOLD and SAMPLED need",
                              served->name);
     }
-    if (check_choices(oc, served, err) != DR_OK) {
+    if (check_choices(oc, served, err) != DR_OK ||
+        dr_verb_check_source(served, oc->options.start_source, err) != DR_OK) {
         return err->code;
     }
     oc->options.model = oc->wish.resolved;

@@ -3,6 +3,22 @@
 #include "server/rpc_verbs.h"
 #include "server/wire_plan.h"
 
+static const Dreamd__V1__AutoresetMode AUTORESETS[] = {
+    [DR_AUTORESET_DISABLED] = DREAMD__V1__AUTORESET_MODE__AUTORESET_MODE_DISABLED,
+    [DR_AUTORESET_NEXT_STEP] = DREAMD__V1__AUTORESET_MODE__AUTORESET_MODE_NEXT_STEP,
+    [DR_AUTORESET_SAME_STEP] = DREAMD__V1__AUTORESET_MODE__AUTORESET_MODE_SAME_STEP,
+};
+static const Dreamd__V1__StartSource SOURCES[] = {
+    [DR_START_INITIAL] = DREAMD__V1__START_SOURCE__START_SOURCE_INITIAL,
+    [DR_START_FILE] = DREAMD__V1__START_SOURCE__START_SOURCE_FILE,
+    [DR_START_STATE] = DREAMD__V1__START_SOURCE__START_SOURCE_STATE,
+};
+static const Dreamd__V1__Ending__Rule RULES[] = {
+    [DR_ENDING_NEVER] = DREAMD__V1__ENDING__RULE__NEVER,
+    [DR_ENDING_THRESHOLD] = DREAMD__V1__ENDING__RULE__THRESHOLD,
+    [DR_ENDING_SAMPLED] = DREAMD__V1__ENDING__RULE__SAMPLED,
+};
+
 static dr_code list_ended(Dreamd__V1__Session *out, const dr_session *session, dr_arena *arena,
                           dr_error *err)
 {
@@ -38,7 +54,9 @@ dr_code dr_rpc_describe_short(Dreamd__V1__Session *out, const dr_session *sessio
     out->committed_step_id = session->committed_step_id;
     out->latent_mode = o->mode ? DREAMD__V1__LATENT_MODE__LATENT_MODE_MODE
                                : DREAMD__V1__LATENT_MODE__LATENT_MODE_SAMPLE;
-    out->autoreset = DREAMD__V1__AUTORESET_MODE__AUTORESET_MODE_DISABLED;
+    out->autoreset = AUTORESETS[o->autoreset];
+    out->start_source = SOURCES[o->start_source];
+    out->start_count = session->model->starts.count;
     out->horizon = o->horizon;
     out->history = o->history;
     if (session->model->temperature >= 0) {
@@ -85,9 +103,8 @@ dr_code dr_rpc_describe(Dreamd__V1__Session *out, const dr_session *session, dr_
         return code == DR_OK ? dr_mem_fail(err, "description of a session") : code;
     }
     dreamd__v1__ending__init(out->ending);
-    out->ending->rule = ending->by_threshold ? DREAMD__V1__ENDING__RULE__THRESHOLD
-                                             : DREAMD__V1__ENDING__RULE__NEVER;
-    if (ending->by_threshold) {
+    out->ending->rule = RULES[ending->rule];
+    if (ending->rule == DR_ENDING_THRESHOLD) {
         out->ending->optional_threshold_case = DREAMD__V1__ENDING__OPTIONAL_THRESHOLD_THRESHOLD;
         out->ending->threshold = ending->threshold;
     }

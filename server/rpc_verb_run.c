@@ -7,7 +7,7 @@
 #include "models/base/mem.h"
 #include "server/rpc_verbs.h"
 
-enum { ARENA_BLOCK_MAX = 64 << 10, TENSORS_BESIDE = 2 + DR_STATE_PARTS_MAX, RETRY_MS = 50 };
+enum { ARENA_BLOCK_MAX = 64 << 10, TENSORS_BESIDE = 3 + DR_STATE_PARTS_MAX, RETRY_MS = 50 };
 
 /* ---- memory ---- */
 
@@ -77,6 +77,46 @@ void dr_verb_describe(dr_verb_output *out, const dr_served *served, dr_verb verb
     };
 }
 
+/* Names and sizes of vc->made; *bytes grows by what they take. */
+static dr_code describe_made(dr_verb_call *vc, uint64_t *bytes, dr_error *err)
+{
+    const dr_space *space = vc->served->manifest->observation_space;
+    const char *prefix = vc->ask == DR_ASK_STEP ? "final_observation" : "observation";
+    dr_arena *arena = dr_call_arena(vc->call);
+    if (vc->wanted.leaves == 0) {
+        return DR_OK;
+    }
+    vc->made = dr_arena_zalloc(arena, space->leaf_count, sizeof *vc->made);
+    for (uint32_t i = 0; vc->made && i < space->leaf_count; i++) {
+        const dr_space_leaf *leaf = &space->leaves[i];
+        char name[96];
+        if (!(vc->wanted.leaves >> i & 1)) {
+            continue;
+        }
+        dr_leaf_name(name, sizeof name, prefix, leaf);
+        dr_dtype dtype = dr_wire_leaf_dtype(leaf, vc->wire.raw);
+        dr_made_leaf *made = &vc->made[vc->made_count++];
+        *made = (dr_made_leaf){
+            .leaf = i,
+            .name = dr_arena_strndup(arena, name, strlen(name)),
+            .dtype = dtype,
+            .row_bytes = (uint64_t)leaf->count * dr_dtype_size(dtype),
+        };
+        *bytes += aligned(vc->count * made->row_bytes);
+        if (!made->name) {
+            return dr_mem_fail(err, "outputs of a request");
+        }
+    }
+    return vc->made ? DR_OK : dr_mem_fail(err, "outputs of a request");
+}
+
+/* Whether what is computed beside the wanted outputs is brought back by itself; latents are as a
+ * whole. */
+static bool is_brought_back(const char *hidden)
+{
+    return strncmp(hidden, "state.", 6) != 0;
+}
+
 dr_code dr_verb_lay_out(dr_verb_call *vc, dr_verb verb, uint64_t hidden, dr_error *err)
 {
     int graph_count = vc->served->verbs[verb].count;
@@ -96,14 +136,16 @@ dr_code dr_verb_lay_out(dr_verb_call *vc, dr_verb verb, uint64_t hidden, dr_erro
     for (int pass = 0; pass < 2; pass++) {
         uint64_t set = pass == 0 ? vc->wanted.set : hidden_only;
         for (int i = 0; i < graph_count; i++) {
-            /* Latents are brought back as a whole. */
             if (set >> i & 1 &&
-                (pass == 0 || !strncmp(vc->served->verbs[verb].list[i].name, "continue", 9))) {
+                (pass == 0 || is_brought_back(vc->served->verbs[verb].list[i].name))) {
                 dr_verb_describe(&vc->outputs[count], vc->served, verb, i, vc->wire.raw);
                 bytes += output_bytes(vc, &vc->outputs[count++]);
             }
         }
         vc->shown = pass == 0 ? count : vc->shown;
+    }
+    if (describe_made(vc, &bytes, err) != DR_OK) {
+        return err->code;
     }
     void *room;
     dr_code code = dr_room_take(&room, &vc->room, vc->daemon, vc->call, bytes, err);
@@ -132,6 +174,12 @@ dr_code dr_verb_lay_out(dr_verb_call *vc, dr_verb verb, uint64_t hidden, dr_erro
             vc->continues = vc->outputs[i].data;
         }
     }
+    for (uint32_t i = 0; i < vc->made_count; i++) {
+        vc->made[i].data = at;
+        memset(at, 0, vc->count * vc->made[i].row_bytes);
+        at += aligned(vc->count * vc->made[i].row_bytes);
+    }
+    vc->reply_verb = verb;
     vc->verb.work.key.verb = verb;
     vc->verb.work.key.outputs = vc->wanted.set | hidden;
     vc->verb.outputs = vc->outputs;
@@ -140,13 +188,6 @@ dr_code dr_verb_lay_out(dr_verb_call *vc, dr_verb verb, uint64_t hidden, dr_erro
 }
 
 /* ---- reply ---- */
-
-static dr_code add_flags(dr_wire_reply *reply, const dr_verb_call *vc, const char *name,
-                         const uint8_t *flags, dr_error *err)
-{
-    return dr_wire_reply_add(reply, name, DR_BOOL, vc->count, 0, NULL, flags,
-                             dr_call_arena(vc->call), err);
-}
 
 /* Wanted parts of the latents that were read, each in a table of its own. */
 static dr_code add_parts(dr_wire_reply *reply, const dr_verb_call *vc, dr_error *err)
@@ -180,36 +221,48 @@ static dr_code add_parts(dr_wire_reply *reply, const dr_verb_call *vc, dr_error 
     return DR_OK;
 }
 
-/* Ends of rows as they will be after this step. */
-typedef struct {
-    uint8_t *terminated, *truncated; /* [count] */
-} row_ends;
-
-static dr_code find_ends(row_ends *out, const dr_verb_call *vc, dr_error *err)
+static dr_code add_made(dr_wire_reply *reply, const dr_verb_call *vc, dr_error *err)
 {
-    const dr_session_options *o = &vc->session->options;
-    out->terminated = dr_arena_zalloc(dr_call_arena(vc->call), vc->count, 2);
-    if (!out->terminated) {
-        return dr_mem_fail(err, "ends of rows");
+    const dr_space *space = vc->served->manifest->observation_space;
+    dr_code code = DR_OK;
+    for (uint32_t i = 0; i < vc->made_count && code == DR_OK; i++) {
+        const dr_made_leaf *made = &vc->made[i];
+        const dr_space_leaf *leaf = &space->leaves[made->leaf];
+        code = dr_wire_reply_add(reply, made->name, made->dtype, vc->count, leaf->rank, leaf->shape,
+                                 made->data, dr_call_arena(vc->call), err);
     }
-    out->truncated = out->terminated + vc->count;
-    for (uint32_t i = 0; i < vc->count; i++) {
-        const dr_row *row = &vc->session->row[vc->rows ? vc->rows[i] : i];
-        out->terminated[i] = o->ending.by_threshold && vc->continues[i] < o->ending.threshold;
-        out->truncated[i] = o->horizon > 0 && row->age + 1 >= o->horizon;
-    }
-    return DR_OK;
+    return code;
 }
 
-static dr_code build_reply(dr_verb_call *vc, const row_ends *ends, dr_error *err)
+static dr_code add_all_flags(dr_wire_reply *reply, const dr_verb_call *vc, dr_error *err)
+{
+    const struct {
+        unsigned wanted;
+        const char *name;
+        const uint8_t *flags;
+    } all[] = {{DR_MAKES_TERMINATED, "terminated", vc->terminated},
+               {DR_MAKES_TRUNCATED, "truncated", vc->truncated},
+               {DR_MAKES_STARTED, "started", vc->started}};
+    dr_code code = DR_OK;
+    for (size_t i = 0; i < DR_COUNT(all) && code == DR_OK; i++) {
+        if (vc->wanted.makes & all[i].wanted) {
+            code = dr_wire_reply_add(reply, all[i].name, DR_BOOL, vc->count, 0, NULL, all[i].flags,
+                                     dr_call_arena(vc->call), err);
+        }
+    }
+    return code;
+}
+
+static dr_code build_reply(dr_verb_call *vc, dr_error *err)
 {
     dr_arena *arena = dr_call_arena(vc->call);
     Dreamd__V1__StepResponse *out = &vc->reply;
     dr_wire_reply reply;
-    dr_code code = dr_wire_reply_init(&reply, (size_t)vc->shown + TENSORS_BESIDE, arena, err);
+    dr_code code =
+        dr_wire_reply_init(&reply, (size_t)vc->shown + vc->made_count + TENSORS_BESIDE, arena, err);
     for (int i = 0; i < vc->shown && code == DR_OK; i++) {
         const dr_served_output *from =
-            &vc->served->verbs[vc->verb.work.key.verb].list[vc->outputs[i].index];
+            &vc->served->verbs[vc->reply_verb].list[vc->outputs[i].index];
         dr_dtype dtype;
         int rank;
         int64_t shape[DR_RANK_MAX];
@@ -222,11 +275,11 @@ static dr_code build_reply(dr_verb_call *vc, const row_ends *ends, dr_error *err
     if (code == DR_OK && vc->parts) {
         code = add_parts(&reply, vc, err);
     }
-    if (code == DR_OK && vc->wanted.makes & DR_MAKES_TERMINATED) {
-        code = add_flags(&reply, vc, "terminated", ends->terminated, err);
+    if (code == DR_OK) {
+        code = add_made(&reply, vc, err);
     }
-    if (code == DR_OK && vc->wanted.makes & DR_MAKES_TRUNCATED) {
-        code = add_flags(&reply, vc, "truncated", ends->truncated, err);
+    if (code == DR_OK) {
+        code = add_all_flags(&reply, vc, err);
     }
     dreamd__v1__step_response__init(out);
     out->committed_step_id = vc->session->committed_step_id + vc->changes;
@@ -239,22 +292,30 @@ static dr_code build_reply(dr_verb_call *vc, const row_ends *ends, dr_error *err
 
 /* ---- commit ---- */
 
-/* The rows as they will be. */
-static void move_rows(const dr_verb_call *vc, const row_ends *ends)
+/* A row that is at a start now, whose noise has come as far as `key`. */
+static void move_to_start(const dr_verb_call *vc, dr_row *row, const dr_noise_key *key)
 {
+    dr_row_reset(row);
+    row->key = *key;
+    row->key.step += vc->observes_starts; /* as an Observe does */
+    row->fresh = !vc->observes_starts;
+}
+
+static void move_rows(const dr_verb_call *vc)
+{
+    const dr_noise_key *key = vc->keys; /* of the next row that starts */
     for (uint32_t i = 0; i < vc->count; i++) {
         dr_row *row = &vc->session->row_scratch[i];
         *row = vc->session->row[vc->rows ? vc->rows[i] : i];
-        if (vc->ask == DR_ASK_RESET) {
-            dr_row_reset(row);
-            row->key = vc->keys[i];
+        if (vc->ask == DR_ASK_RESET || (vc->ask == DR_ASK_STEP && vc->started[i])) {
+            move_to_start(vc, row, key++);
             continue;
         }
         row->key.step++;
         row->fresh = false;
         if (vc->ask == DR_ASK_STEP) {
             row->age++;
-            row->ended = ends->terminated[i] || ends->truncated[i];
+            row->ended = vc->terminated[i] || vc->truncated[i];
         }
     }
 }
@@ -269,12 +330,7 @@ static void on_committed(dr_commit *commit)
 void dr_verb_complete(dr_verb_call *vc)
 {
     dr_error err;
-    row_ends ends = {0};
-    dr_code code = vc->ask == DR_ASK_STEP ? find_ends(&ends, vc, &err) : DR_OK;
-    if (code == DR_OK) {
-        code = build_reply(vc, &ends, &err);
-    }
-    if (code != DR_OK) {
+    if (build_reply(vc, &err) != DR_OK) {
         dr_verb_fail(vc, &err);
         return;
     }
@@ -286,7 +342,7 @@ void dr_verb_complete(dr_verb_call *vc)
     commit->reply = &vc->reply.base;
     commit->done = on_committed;
     if (vc->changes) {
-        move_rows(vc, &ends);
+        move_rows(vc);
         commit->change = (dr_session_change){.rows = vc->rows, .count = vc->count};
         vc->changes = false;
         dr_commit_run(commit);
@@ -307,6 +363,26 @@ void dr_verb_fail(dr_verb_call *vc, const dr_error *err)
 }
 
 /* ---- through the scheduler ---- */
+
+/* A step that is computed: rows that start again may want another work first. */
+static void finish_step(dr_verb_call *vc)
+{
+    dr_error err;
+    bool again;
+    dr_code code = dr_verb_find_ends(vc, &err);
+    if (code == DR_OK) {
+        code = dr_verb_start_rows(&again, vc, &err);
+    }
+    if (code == DR_OK && again) {
+        vc->is_starting = true;
+        code = dr_verb_submit(vc, &err);
+    } else if (code == DR_OK) {
+        dr_verb_complete(vc);
+    }
+    if (code != DR_OK) {
+        dr_verb_fail(vc, &err);
+    }
+}
 
 static void on_back(dr_loop_item *item)
 {
@@ -330,6 +406,8 @@ static void on_back(dr_loop_item *item)
     }
     if (dr_call_is_over(call) || err->code != DR_OK) {
         dr_verb_fail(vc, err);
+    } else if (vc->ask == DR_ASK_STEP && !vc->is_starting) {
+        finish_step(vc);
     } else {
         dr_verb_complete(vc);
     }
@@ -351,7 +429,7 @@ dr_code dr_verb_submit(dr_verb_call *vc, dr_error *err)
     verb->keys = vc->keys;
     verb->work.key.model = vc->served->model;
     verb->work.owner = &vc->session->owner;
-    verb->work.rows = vc->count;
+    verb->work.rows = verb->places ? verb->work.rows : vc->count;
     verb->work.batch_rows = vc->served->batch_rows;
     verb->work.on_done = on_done;
     vc->item.run = on_back;

@@ -1,5 +1,6 @@
-/* rpc_verbs.c: how a request begins, and those that change a session: Reset, Observe, Step. */
+/* rpc_verbs.c: how a request begins, Step and Observe. */
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "models/base/check.h"
@@ -8,6 +9,7 @@
 
 /* What a default is made of; ended by NULL. */
 static const char *const STEP_DEFAULTS[] = {"reward", "continue", NULL};
+static const char *const OBSERVATION[] = {"observation", NULL};
 
 /* ---- the common way ---- */
 
@@ -110,7 +112,7 @@ void dr_verb_start(dr_call *call, const void *request, const dr_wire_request *wi
     }
 }
 
-static uint64_t state_outputs(const dr_served *served, dr_verb verb)
+uint64_t dr_verb_state_outputs(const dr_served *served, dr_verb verb)
 {
     dr_wire_outputs all = {0};
     static const char *const STATE[] = {"state", NULL};
@@ -147,13 +149,51 @@ dr_code dr_verb_take_observation(dr_verb_call *vc, dr_verb_input *inputs, dr_wir
 
 /* ---- Step ---- */
 
+static dr_code check_final(const dr_verb_call *vc, dr_error *err)
+{
+    static const char FINAL[] = "final_observation";
+    for (size_t i = 0; i < vc->wire.n_outputs; i++) {
+        if (vc->session->options.autoreset != DR_AUTORESET_SAME_STEP &&
+            strncmp(vc->wire.outputs[i], FINAL, strlen(FINAL)) == 0) {
+            char field[32];
+            snprintf(field, sizeof field, "outputs[%zu]", i);
+            return dr_fail_field(err, DR_FAILED_PRECONDITION, field,
+                                 "final_observation is of sessions opened with autoreset "
+                                 "SAME_STEP; here observation is the last one of a row that ended");
+        }
+    }
+    return DR_OK;
+}
+
+static dr_code choose_step_outputs(dr_verb_call *vc, dr_error *err)
+{
+    if (vc->wire.n_outputs == 0) {
+        dr_wire_outputs_add(&vc->wanted, vc->served, DR_VERB_STEP, STEP_DEFAULTS);
+        vc->wanted.makes = DR_MAKES_TERMINATED | DR_MAKES_TRUNCATED;
+        return DR_OK;
+    }
+    unsigned makes = DR_MAKES_TERMINATED | DR_MAKES_TRUNCATED | DR_MAKES_STARTED;
+    if (check_final(vc, err) != DR_OK) {
+        return err->code;
+    }
+    if (vc->session->options.autoreset == DR_AUTORESET_SAME_STEP) {
+        makes |= DR_MAKES_FINAL;
+    }
+    return dr_wire_outputs_read(&vc->wanted, vc->wire.n_outputs, vc->wire.outputs, vc->served,
+                                DR_VERB_STEP, makes, err);
+}
+
 static dr_code prepare_step(dr_verb_call *vc, dr_wire_tensors *tensors, const void *request,
                             dr_error *err)
 {
     (void)request;
     dr_session *session = vc->session;
+    bool must_be_alive = session->options.autoreset != DR_AUTORESET_NEXT_STEP;
     dr_verb_input *inputs = dr_verb_new_inputs(vc, err);
-    dr_code code = inputs ? dr_session_check_alive(session, vc->rows, vc->count, err) : err->code;
+    dr_code code = inputs ? DR_OK : err->code;
+    if (code == DR_OK && must_be_alive) {
+        code = dr_session_check_alive(session, vc->rows, vc->count, err);
+    }
     if (code == DR_OK) {
         code = take_action(vc, inputs, tensors, err);
     }
@@ -161,19 +201,19 @@ static dr_code prepare_step(dr_verb_call *vc, dr_wire_tensors *tensors, const vo
         code = dr_wire_tensors_end(tensors, "action", err);
     }
     if (code == DR_OK) {
-        code = dr_wire_outputs_read(&vc->wanted, vc->wire.n_outputs, vc->wire.outputs, vc->served,
-                                    DR_VERB_STEP, DR_MAKES_TERMINATED | DR_MAKES_TRUNCATED, err);
+        code = choose_step_outputs(vc, err);
     }
     if (code != DR_OK) {
         return code;
     }
-    if (vc->wire.n_outputs == 0) {
-        dr_wire_outputs_add(&vc->wanted, vc->served, DR_VERB_STEP, STEP_DEFAULTS);
-        vc->wanted.makes = DR_MAKES_TERMINATED | DR_MAKES_TRUNCATED;
-    }
-    uint64_t hidden = state_outputs(vc->served, DR_VERB_STEP);
-    if (session->options.ending.by_threshold) {
+    uint64_t hidden = dr_verb_state_outputs(vc->served, DR_VERB_STEP);
+    if (session->options.ending.rule != DR_ENDING_NEVER) {
         hidden |= UINT64_C(1) << dr_served_find_output(vc->served, DR_VERB_STEP, "continue");
+    }
+    if (vc->wanted.leaves) {
+        dr_wire_outputs observation = {0};
+        dr_wire_outputs_add(&observation, vc->served, DR_VERB_STEP, OBSERVATION);
+        hidden |= observation.set;
     }
     vc->verb.states = session->states;
     vc->verb.rows = vc->rows;
@@ -232,7 +272,8 @@ static dr_code prepare_observe(dr_verb_call *vc, dr_wire_tensors *tensors, const
     vc->verb.states = vc->session->states;
     vc->verb.rows = vc->rows;
     vc->verb.states_out = vc->session->scratch;
-    return dr_verb_lay_out(vc, DR_VERB_OBSERVE, state_outputs(vc->served, DR_VERB_OBSERVE), err);
+    return dr_verb_lay_out(vc, DR_VERB_OBSERVE, dr_verb_state_outputs(vc->served, DR_VERB_OBSERVE),
+                           err);
 }
 
 void dr_rpc_observe(dr_call *call, const void *message)
@@ -240,92 +281,4 @@ void dr_rpc_observe(dr_call *call, const void *message)
     const Dreamd__V1__ObserveRequest *request = message;
     dr_wire_request wire = DR_WIRE_REQUEST(request, step_id);
     dr_verb_start(call, request, &wire, DR_ASK_OBSERVE, 0, prepare_observe);
-}
-
-/* ---- Reset ---- */
-
-/* New noise positions; the rows get them when the reset is committed. */
-static dr_code seed_rows(dr_verb_call *vc, const Dreamd__V1__ResetRequest *request, dr_error *err)
-{
-    size_t seeds = request->n_seeds;
-    if (seeds > 1 && seeds != vc->count) {
-        return dr_fail_field(err, DR_INVALID_ARGUMENT, "seeds",
-                             "%zu seeds for %u rows, expected none, one, or one a selected row",
-                             seeds, vc->count);
-    }
-    for (uint32_t i = 0; i < vc->count && seeds > 0; i++) {
-        uint64_t seed = seeds == 1 ? request->seeds[0] + i : request->seeds[i];
-        /* Row 0 in each key: the same seed gives the same future wherever the row stands. */
-        vc->keys[i] = (dr_noise_key){.seed = seed, .mode = vc->session->options.mode};
-    }
-    return DR_OK;
-}
-
-static dr_code put_starts(dr_verb_call *vc, dr_wire_tensors *tensors, int source, size_t seeds,
-                          dr_error *err)
-{
-    float *states = vc->session->scratch;
-    switch (source) {
-    case DREAMD__V1__START_SOURCE__START_SOURCE_UNSPECIFIED:
-    case DREAMD__V1__START_SOURCE__START_SOURCE_INITIAL:
-        dr_served_put_initial(vc->served, states, vc->keys, vc->count);
-        for (uint32_t i = 0; vc->served->draws && seeds == 0 && i < vc->count; i++) {
-            vc->keys[i].step++; /* another reset draws another start */
-        }
-        break;
-    case DREAMD__V1__START_SOURCE__START_SOURCE_STATE:
-        if (dr_wire_take_state(states, tensors, vc->served->model, vc->count, err) != DR_OK) {
-            return err->code;
-        }
-        break;
-    case DREAMD__V1__START_SOURCE__START_SOURCE_FILE:
-        return dr_fail_field(err, DR_UNIMPLEMENTED, "start_source",
-                             "start_source FILE is not built into this daemon, use INITIAL and "
-                             "Observe, or STATE");
-    default:
-        return dr_fail_field(err, DR_INVALID_ARGUMENT, "start_source",
-                             "start_source is %d, expected INITIAL, FILE or STATE", source);
-    }
-    dr_session_put_choices(vc->session, states, vc->count);
-    return DR_OK;
-}
-
-static dr_code prepare_reset(dr_verb_call *vc, dr_wire_tensors *tensors, const void *message,
-                             dr_error *err)
-{
-    const Dreamd__V1__ResetRequest *request = message;
-    if (request->n_start_indices > 0) {
-        return dr_fail_field(err, DR_INVALID_ARGUMENT, "start_indices",
-                             "start_indices belong to start_source FILE only");
-    }
-    dr_code code = seed_rows(vc, request, err);
-    if (code == DR_OK) {
-        code = put_starts(vc, tensors, (int)request->start_source, request->n_seeds, err);
-    }
-    if (code == DR_OK) {
-        code = dr_wire_tensors_end(tensors,
-                                   "state.<part> with start_source STATE, and nothing "
-                                   "otherwise",
-                                   err);
-    }
-    if (code == DR_OK) {
-        code = dr_wire_outputs_read(&vc->wanted, vc->wire.n_outputs, vc->wire.outputs, vc->served,
-                                    DR_VERB_READ, DR_MAKES_STATE, err);
-    }
-    if (code != DR_OK) {
-        return code;
-    }
-    vc->verb.states = vc->session->scratch;
-    return dr_verb_lay_out(vc, DR_VERB_READ, DR_MAKES_STATE, err);
-}
-
-void dr_rpc_reset(dr_call *call, const void *message)
-{
-    const Dreamd__V1__ResetRequest *request = message;
-    dr_wire_request wire = DR_WIRE_REQUEST(request, step_id);
-    uint64_t extra = (uint64_t)request->start_source + 1;
-    for (size_t i = 0; i < request->n_seeds; i++) {
-        extra = (extra ^ request->seeds[i]) * 0x9e3779b97f4a7c15u;
-    }
-    dr_verb_start(call, request, &wire, DR_ASK_RESET, extra, prepare_reset);
 }

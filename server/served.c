@@ -94,19 +94,6 @@ static dr_code compute_initial(dr_served *served, dr_error *err)
     return code;
 }
 
-static int find_temperature(const dr_model *model)
-{
-    const dr_model_shape *shape = dr_model_get_shape(model);
-    int column = 0;
-    for (int i = 0; i < shape->part_count; i++) {
-        if (strcmp(shape->parts[i].name, "temperature") == 0) {
-            return column;
-        }
-        column += (int)dr_shape_width(shape->parts[i].shape);
-    }
-    return -1;
-}
-
 void dr_served_put_initial(const dr_served *served, float *states, const dr_noise_key *keys,
                            uint32_t rows)
 {
@@ -177,7 +164,7 @@ dr_code dr_served_create(dr_served **out, dr_model *model, dr_error *err)
              checkpoint ? dr_checkpoint_digest(checkpoint) : "");
     served->state_width = dr_model_state_width(model);
     served->action_width = dr_model_get_shape(model)->action_width;
-    served->temperature = find_temperature(model);
+    served->temperature = dr_model_find_part(model, "temperature");
     /* as they are, and packed */
     served->loaded_bytes = 2 * sizeof(float) * (uint64_t)dr_model_param_count(model);
     dr_code code = list_outputs(served, err);
@@ -189,6 +176,9 @@ dr_code dr_served_create(dr_served **out, dr_model *model, dr_error *err)
     }
     if (code == DR_OK) {
         code = choose_batch(served, err);
+    }
+    if (code == DR_OK) {
+        code = dr_starts_init(&served->starts, model, err);
     }
     if (code != DR_OK) {
         dr_served_release(served);
@@ -223,6 +213,7 @@ void dr_served_release(dr_served *served)
     dr_mem_free(served->initial);
     dr_compiled_destroy(served->draws);
     dr_mem_free(served->action_centre);
+    dr_starts_deinit(&served->starts);
     dr_model_release(served->model);
     dr_mem_free(served);
 }

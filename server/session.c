@@ -23,8 +23,9 @@ uint64_t dr_session_rows_max(uint64_t state_width, uint64_t bytes_max)
 uint64_t dr_session_bytes(const dr_served *model, const dr_session_options *options)
 {
     uint64_t width = (uint64_t)model->state_width;
+    uint64_t kept = options->start_source == DR_START_STATE ? sizeof(float) * width : 0;
     uint64_t row_bytes =
-        dr_session_row_bytes(width) + dr_history_row_bytes(options->history, width);
+        dr_session_row_bytes(width) + dr_history_row_bytes(options->history, width) + kept;
     return sizeof(dr_session) + row_bytes * options->rows;
 }
 
@@ -34,6 +35,7 @@ static void destroy(dr_session *session)
     dr_served_release(session->model);
     dr_mem_free(session->states);
     dr_mem_free(session->scratch);
+    dr_mem_free(session->starts);
     dr_mem_free(session->row);
     dr_mem_free(session->row_scratch);
     dr_history_deinit(&session->history);
@@ -91,9 +93,14 @@ dr_code dr_session_create(dr_session **out, dr_served *model, const dr_session_o
     session->references = 1;
     session->bytes = dr_session_bytes(model, options);
     dr_buf_init(&session->reply, 2 * (size_t)DR_VERB_BYTES_MAX);
-    session->states = dr_mem_alloc(sizeof(float) * (size_t)model->state_width * options->rows);
+    size_t table_bytes = sizeof(float) * (size_t)model->state_width * options->rows;
+    bool keeps_starts = options->start_source == DR_START_STATE;
+    session->states = dr_mem_alloc(table_bytes);
+    session->starts = keeps_starts ? dr_mem_alloc(table_bytes) : NULL;
     session->row = dr_mem_zalloc(options->rows, sizeof *session->row);
-    dr_code code = session->states && session->row ? DR_OK : dr_mem_fail(err, "rows of a session");
+    dr_code code = session->states && session->row && (session->starts || !keeps_starts)
+                       ? DR_OK
+                       : dr_mem_fail(err, "rows of a session");
     if (code == DR_OK) {
         code = dr_history_init(&session->history, options->history, (size_t)model->state_width,
                                options->rows, err);
@@ -271,6 +278,19 @@ void dr_session_keep_reply(dr_session *session, const dr_step_claim *claim)
 }
 
 /* ---- rows ---- */
+
+bool dr_ending_is_met(const dr_ending *ending, const dr_noise_key *key, float cont)
+{
+    DR_ASSERT(ending->rule != DR_ENDING_NEVER);
+    if (ending->rule == DR_ENDING_THRESHOLD) {
+        return cont < ending->threshold;
+    }
+    dr_noise_key drawing = *key;
+    float drawn;
+    drawing.mode = 0;
+    dr_noise_uniform(&drawn, 1, &drawing, DR_SITE_ENDING);
+    return drawn >= cont; /* drawn is below 1: with continue 1 it goes on */
+}
 
 dr_code dr_session_check_alive(const dr_session *session, const uint32_t *rows, uint32_t count,
                                dr_error *err)

@@ -28,17 +28,25 @@
 #include "server/models.h"
 #include "server/scheduler.h"
 #include "server/session_history.h"
+#include "server/starts.h"
 
 /* When a row's continue head ends it. */
+typedef enum { DR_ENDING_NEVER, DR_ENDING_THRESHOLD, DR_ENDING_SAMPLED } dr_ending_rule;
 typedef struct {
-    bool by_threshold; /* otherwise never */
-    double threshold;  /* ended where continue is below */
+    dr_ending_rule rule;
+    double threshold; /* THRESHOLD: ended where continue is below */
 } dr_ending;
+
+/* Whether a transition with this `cont` ends its row, whose noise stands at `key`. Not of NEVER. */
+bool dr_ending_is_met(const dr_ending *ending, const dr_noise_key *key, float cont);
+
+/* What becomes of a row that ended (Gymnasium's AutoresetMode); rpc_autoreset.c. */
+typedef enum { DR_AUTORESET_DISABLED, DR_AUTORESET_NEXT_STEP, DR_AUTORESET_SAME_STEP } dr_autoreset;
 
 typedef struct dr_row {
     dr_noise_key key; /* position of its noise: seed, row, steps made, mode */
     uint32_t age;     /* steps since its reset, for the horizon */
-    bool ended;       /* waits for a reset */
+    bool ended;       /* waits for a reset; with NEXT_STEP, which its next Step then is */
     bool fresh;       /* at a start: nothing was observed or stepped since */
     uint32_t resets;  /* so that a plan made before one is not kept after it */
 } dr_row;
@@ -76,6 +84,8 @@ typedef struct {
     uint32_t horizon;   /* steps until a row is truncated; 0 = never */
     uint32_t history;   /* recent states kept of each row; 0 = none */
     dr_ending ending;
+    dr_autoreset autoreset;
+    dr_start_source start_source; /* of a reset that does not say, and of automatic ones */
     uint64_t ttl_ms;
     const char *label, *request_id; /* "" for none; checked for length */
     uint64_t request_hash;          /* of the request that opened it */
@@ -101,6 +111,7 @@ struct dr_session {
     float *scratch;      /* [rows, state_width] */
     dr_row *row_scratch; /* [rows] */
     dr_session_history history;
+    float *starts; /* [rows, state_width] where rows start, with start_source STATE; else NULL */
     dr_warm_start warm;
 
     bool has_reply; /* `reply` answers stored_step_id */

@@ -103,12 +103,16 @@ enum {
     DR_MAKES_STATE = 4,  /* on offer: parts of the latent as it is ... */
     DR_MAKES_ACTION = 8, /* the action taken, where the graph's would be the next one */
     DR_MAKES_RETURN = 16,
-    DR_MAKES_PART = 1 << 8 /* ... and, shifted by its number, a part that is wanted */
+    DR_MAKES_STARTED = 32,
+    DR_MAKES_FINAL = 64,        /* on offer: final_observation, of what the verb decodes */
+    DR_MAKES_OBSERVATION = 128, /* on offer: all of the observation; the graph is not asked */
+    DR_MAKES_PART = 1 << 8      /* ... and, shifted by its number, a part that is wanted */
 };
 
 typedef struct {
-    uint64_t set;   /* of the verb's outputs */
-    unsigned makes; /* DR_MAKES_... */
+    uint64_t set;    /* of the verb's outputs */
+    unsigned makes;  /* DR_MAKES_... */
+    uint64_t leaves; /* FINAL, OBSERVATION: parts of the observation space */
 } dr_wire_outputs;
 
 /* What a request asks of a verb, prefixes included. `makes` says what is on offer beside the
@@ -139,6 +143,8 @@ DR_CHECKED dr_code dr_wire_reply_add(dr_wire_reply *reply, const char *name, dr_
 /* The part of a space that an output is brought into on the wire: a Discrete always, which is its
  * number there, a Box unless it is asked for raw, nothing else. NULL: floats as they are. */
 const dr_space_leaf *dr_wire_output_leaf(const dr_served_output *output, bool raw);
+/* The type that part of a space has on the wire. */
+dr_dtype dr_wire_leaf_dtype(const dr_space_leaf *leaf, bool raw);
 /* The shape and type that an output has on the wire. */
 void dr_wire_output_shape(const dr_served_output *output, bool raw, dr_dtype *dtype, int *rank,
                           int64_t shape[DR_RANK_MAX]);

@@ -5,6 +5,8 @@ import pathlib
 import shutil
 import struct
 
+import numpy as np
+
 from dreamd_stubs import registry
 
 
@@ -53,3 +55,14 @@ def register(client, folder, **header):
                 name=file.name, bytes=content[first:first + (1 << 20)])))
     messages.append(registry.RegisterCheckpointRequest(finish=registry.RegisterFinish()))
     return client.registry.RegisterCheckpoint(iter(messages))
+
+
+def write_starts(folder, **tensors):
+    """starts.safetensors of float32 arrays; `observation__state` is the tensor observation.state."""
+    header, data = {}, b""
+    for name, array in tensors.items():
+        raw = np.asarray(array, "<f4").tobytes()
+        header[name.replace("__", ".")] = {"dtype": "F32", "shape": list(np.shape(array)),
+                                           "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    write_safetensors(folder / "starts.safetensors", header, data)

@@ -85,6 +85,12 @@ class Client:
             put(request, action=np.asarray(action, "<f4"))
         return self.simulation.Observe(request)
 
+    def reset(self, session_id, rows=None, **fields):
+        request = simulation.ResetRequest(session_id=session_id, **fields)
+        if rows is not None:
+            request.rows.rows.extend(rows)
+        return self.simulation.Reset(request)
+
     def state(self, session_id):
         """All latents, as the daemon has them."""
         request = simulation.DecodeRequest(session_id=session_id, outputs=["state"])
