@@ -107,6 +107,20 @@ static void on_signal(int signal_number, void *ud)
     dr_server_drain(d->server, on_drained, d);
 }
 
+/* ---- health of models ---- */
+
+static void on_model_health(void *ud, const char *name, dr_model_health health)
+{
+    daemon_state *d = ud;
+    char service[sizeof "model/" + DR_MODEL_NAME_MAX];
+    snprintf(service, sizeof service, "model/%s", name);
+    if (health == DR_MODEL_GONE) {
+        dr_server_forget_health(d->server, service);
+    } else {
+        dr_server_set_health(d->server, service, health == DR_MODEL_SERVABLE);
+    }
+}
+
 /* ---- starting ---- */
 
 /* The zoo that belongs to this program: in its source tree, or installed beside it. */
@@ -211,6 +225,7 @@ static dr_code start(daemon_state *d, dr_error *err)
         code = dr_server_listen(d->server, o->listen, o->insecure, err);
     }
     if (code == DR_OK) {
+        dr_models_watch(d->daemon->models, on_model_health, d);
         code = open_web(d, err);
     }
     if (code == DR_OK) {

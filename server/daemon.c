@@ -150,6 +150,7 @@ typedef struct {
     dr_daemon *daemon;
     dr_error error;
     char zoo[4096];
+    dr_buf names; /* of the models that there are, each ended by a NUL */
 } seed_job;
 
 static dr_code measure(uint64_t *state_width, const dr_checkpoint *checkpoint, dr_error *err)
@@ -160,12 +161,29 @@ static dr_code measure(uint64_t *state_width, const dr_checkpoint *checkpoint, d
     return code;
 }
 
+static void list_names(dr_buf *names, dr_store *store)
+{
+    char after[DR_MODEL_NAME_MAX + 1] = "";
+    bool more = true;
+    while (more) {
+        dr_store_models page = {0};
+        more = dr_store_list_models(&page, store, after, DR_STORE_PAGE_MAX, NULL) == DR_OK;
+        for (size_t i = 0; i < page.count && more; i++) {
+            snprintf(after, sizeof after, "%s", page.models[i].name);
+            more = dr_buf_append(names, after, strlen(after) + 1, NULL) == DR_OK;
+        }
+        more = more && page.more;
+        dr_store_models_deinit(&page);
+    }
+}
+
 static void seed(dr_store_job *job, dr_store *store)
 {
     seed_job *s = (seed_job *)job;
-    if (dr_store_seed(store, s->zoo, measure, &s->error) == DR_OK) {
+    if (!s->zoo[0] || dr_store_seed(store, s->zoo, measure, &s->error) == DR_OK) {
         s->error.code = DR_OK;
     }
+    list_names(&s->names, store);
 }
 
 static void opened(dr_daemon *daemon)
@@ -183,6 +201,12 @@ static void on_seeded(dr_store_job *job)
     if (s->error.code != DR_OK) {
         dr_log_error(DR_LOG_WARN, "zoo not registered", &s->error);
     }
+    for (size_t at = 0; at < s->names.length;) {
+        const char *name = (const char *)s->names.bytes + at;
+        dr_models_tell(daemon->models, name, DR_MODEL_SERVABLE);
+        at += strlen(name) + 1;
+    }
+    dr_buf_deinit(&s->names);
     dr_mem_free(s);
     if (!daemon->on_closed) {
         opened(daemon);
@@ -194,7 +218,7 @@ void dr_daemon_open(dr_daemon *daemon, const char *zoo, void (*on_open)(void *ud
 {
     daemon->on_open = on_open;
     daemon->ud = ud;
-    seed_job *s = zoo[0] ? dr_mem_zalloc(1, sizeof *s) : NULL;
+    seed_job *s = dr_mem_zalloc(1, sizeof *s);
     if (!s) {
         opened(daemon);
         return;
@@ -202,6 +226,7 @@ void dr_daemon_open(dr_daemon *daemon, const char *zoo, void (*on_open)(void *ud
     s->daemon = daemon;
     s->job = (dr_store_job){.run = seed, .done = on_seeded};
     snprintf(s->zoo, sizeof s->zoo, "%s", zoo);
+    dr_buf_init(&s->names, (size_t)DR_HEALTH_SERVICES_MAX * (DR_MODEL_NAME_MAX + 1));
     daemon->pending++;
     if (dr_store_thread_submit(daemon->store, &s->job, &s->error) != DR_OK) {
         on_seeded(&s->job);

@@ -20,6 +20,8 @@ struct dr_models {
     uint32_t count;
     dr_models_stats stats;   /* `loaded` is `count` */
     dr_models_wish *loading; /* those that open a model */
+    void (*on_health)(void *ud, const char *name, dr_model_health health); /* or NULL */
+    void *ud;
 };
 
 dr_code dr_models_create(dr_models **out, dr_store_thread *store, dr_error *err)
@@ -64,6 +66,21 @@ dr_served *dr_models_find(const dr_models *models, const char *checkpoint)
 uint32_t dr_models_count(const dr_models *models)
 {
     return models->count;
+}
+
+void dr_models_watch(dr_models *models,
+                     void (*on_health)(void *ud, const char *name, dr_model_health health),
+                     void *ud)
+{
+    models->on_health = on_health;
+    models->ud = ud;
+}
+
+void dr_models_tell(const dr_models *models, const char *name, dr_model_health health)
+{
+    if (models->on_health) {
+        models->on_health(models->ud, name, health);
+    }
 }
 
 const dr_served *dr_models_first(const dr_models *models)
@@ -173,9 +190,13 @@ static void on_opened(dr_store_job *job)
         dr_served_retain(served); /* until all have heard */
         dr_log_event(DR_LOG_INFO, "model loaded", "model", served->name, "checkpoint",
                      served->checkpoint, NULL);
+        dr_models_tell(models, leader->found.model, DR_MODEL_SERVABLE);
     } else {
         models->stats.failures++;
         dr_log_error(DR_LOG_WARN, "model not loaded", &leader->error);
+        if (leader->error.code != DR_RESOURCE_EXHAUSTED && leader->error.code != DR_NOT_FOUND) {
+            dr_models_tell(models, leader->found.model, DR_MODEL_DAMAGED);
+        }
     }
     dr_error error = leader->error;
     dr_models_wish *wish = leader->followers;

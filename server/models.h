@@ -103,6 +103,18 @@ DR_CHECKED dr_code dr_models_get(dr_models *models, dr_models_wish *wish, const 
 /* The loaded model of a digest ("sha256:..." or bare), or NULL. [loop] */
 dr_served *dr_models_find(const dr_models *models, const char *checkpoint);
 uint32_t dr_models_count(const dr_models *models);
+/* What is known of a model of the catalogue, by its name alone. */
+typedef enum {
+    DR_MODEL_SERVABLE, /* it is there, and what was last tried to load was loaded */
+    DR_MODEL_DAMAGED,  /* it could not be, for a reason of its own */
+    DR_MODEL_GONE
+} dr_model_health;
+/* Calls `on_health` whenever something is told; one at a time. [loop] */
+void dr_models_watch(dr_models *models,
+                     void (*on_health)(void *ud, const char *name, dr_model_health health),
+                     void *ud);
+/* For those who change the catalogue. [loop] */
+void dr_models_tell(const dr_models *models, const char *name, dr_model_health health);
 /* The loaded models, by `next`; newest first. [loop] */
 const dr_served *dr_models_first(const dr_models *models);
 typedef struct {

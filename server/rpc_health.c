@@ -117,6 +117,21 @@ void dr__health_set(dr_health *health, const char *service, bool serving)
     tell_watchers(health);
 }
 
+void dr__health_forget(dr_health *health, const char *service)
+{
+    entry **link = &health->entries;
+    while (*link && strcmp((*link)->name, service) != 0) {
+        link = &(*link)->next;
+    }
+    if (*link && *service) {
+        entry *gone = *link;
+        *link = gone->next;
+        dr_mem_free(gone);
+        health->entry_count--;
+        tell_watchers(health);
+    }
+}
+
 void dr__health_drain(dr_health *health)
 {
     health->draining = true;

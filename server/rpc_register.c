@@ -243,6 +243,7 @@ static void on_finished(dr_store_job *job)
         dr_logf(DR_LOG_INFO, "checkpoint registered", "model=%s version=%llu digest=%s created=%d",
                 u->version.model, (unsigned long long)u->version.version, u->version.digest,
                 u->created);
+        dr_models_tell(u->daemon->models, u->version.model, DR_MODEL_SERVABLE);
     }
     if (u->is_lost) {
         end(u);

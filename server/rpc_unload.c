@@ -64,18 +64,34 @@ void dr_rpc_unload_model(dr_call *call, const void *message)
 typedef struct {
     dr_registry_job rj;
     dr_store_version version;
+    bool was_last; /* nothing is left of the model */
 } delete_job;
 
 static dr_code run_delete(dr_registry_job *rj, dr_store *store, dr_error *err)
 {
     delete_job *d = (delete_job *)rj;
-    return dr_store_delete_version(store, d->version.model, d->version.version, err);
+    dr_code code = dr_store_delete_version(store, d->version.model, d->version.version, err);
+    if (code == DR_OK) {
+        dr_store_model left = {0};
+        d->was_last = dr_store_get_model(&left, store, d->version.model, NULL) == DR_NOT_FOUND;
+        dr_store_model_deinit(&left);
+    }
+    return code;
 }
 
 static void answer_delete(dr_registry_job *rj)
 {
     Dreamd__V1__DeleteCheckpointResponse reply = DREAMD__V1__DELETE_CHECKPOINT_RESPONSE__INIT;
     dr_call_reply(rj->call, &reply.base);
+}
+
+static void tell_deleted(dr_registry_job *rj)
+{
+    delete_job *d = (delete_job *)rj;
+    if (rj->error.code == DR_OK) {
+        dr_models_tell(rj->daemon->models, d->version.model,
+                       d->was_last ? DR_MODEL_GONE : DR_MODEL_SERVABLE);
+    }
 }
 
 static void answer_before_delete(dr_registry_job *rj)
@@ -90,6 +106,7 @@ static void answer_before_delete(dr_registry_job *rj)
     if (d) {
         d->rj.run = run_delete;
         d->rj.answer = answer_delete;
+        d->rj.deinit = tell_deleted;
         d->version = v->found;
         dr_registry_job_submit(&d->rj);
     }

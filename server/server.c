@@ -140,6 +140,11 @@ void dr_server_set_health(dr_server *server, const char *service, bool serving)
     dr__health_set(server->health, service, serving);
 }
 
+void dr_server_forget_health(dr_server *server, const char *service)
+{
+    dr__health_forget(server->health, service);
+}
+
 dr_server_stats dr_server_get_stats(const dr_server *server)
 {
     return server->stats;

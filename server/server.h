@@ -46,6 +46,8 @@ int dr_server_port(const dr_server *server);
 /* Health: NOT_SERVING until this is called; `service` is "" for the whole daemon, or a service's
  * name, or "model/NAME". Unknown names become known. [loop] */
 void dr_server_set_health(dr_server *server, const char *service, bool serving);
+/* The name is unknown again. [loop] */
+void dr_server_forget_health(dr_server *server, const char *service);
 
 /* NOT_SERVING, no new connections and calls, waits for the calls in flight, at most the grace;
  * then calls `on_drained`. [loop] */

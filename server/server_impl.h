@@ -61,6 +61,7 @@ extern const size_t dr__health_method_count;
 DR_CHECKED dr_code dr__health_create(dr_health **out, dr_error *err);
 void dr__health_destroy(dr_health *health);
 void dr__health_set(dr_health *health, const char *service, bool serving);
+void dr__health_forget(dr_health *health, const char *service);
 /* Knows the name, which follows "" until it is set. */
 void dr__health_follow(dr_health *health, const char *service);
 /* Everything NOT_SERVING from now on. */
