@@ -4,6 +4,7 @@ import http.client
 import json
 import signal
 import socket
+import subprocess
 import threading
 import time
 
@@ -99,20 +100,18 @@ def test_trajectories_that_are_read_slowly_come_to_their_end(daemon):
     """A stream that began before the signal is work: the grace is its own."""
     with daemon.channel() as channel:
         client = Client(channel)
-        session = client.open(rows=8).session_id
-        request = simulation.ImagineRequest(session_id=session, horizon=400, chunk_bytes=1024, policy=1)
-        stream = client.simulation.Imagine(put_actions(request, 8, 400))
+        rows, horizon = 256, 2000  # more than fits between the two
+        session = client.open(rows=rows).session_id
+        request = simulation.ImagineRequest(session_id=session, horizon=horizon)
+        stream = client.simulation.Imagine(put(request, action=np.zeros((rows, horizon, 2), "<f4")))
         first = next(stream)
         daemon.process.send_signal(signal.SIGTERM)
         until(lambda: draining(daemon))
+        with pytest.raises(subprocess.TimeoutExpired):
+            daemon.process.wait(timeout=1)
         messages = [first, *stream]
-        assert messages[-1].last and sum(m.steps * m.trajectories for m in messages) >= 8 * 400
+        assert messages[-1].last and sum(m.steps * m.trajectories for m in messages) == rows * horizon
         assert left(daemon)
-
-
-def put_actions(request, rows, horizon):
-    request.ClearField("policy")
-    return put(request, action=np.zeros((rows, horizon, 2), "<f4"))
 
 
 def test_calls_in_flight_are_answered(daemon):
