@@ -50,6 +50,9 @@ void dreamd_set_timeout(dreamd_client *client, uint32_t timeout_ms)
 
 int dreamd__client_connect(dreamd_client *client, uint64_t deadline_ms, dreamd_error *err)
 {
+    if (client->imagining) {
+        dreamd_imagine_end(client->imagining);
+    }
     if (client->connection && dreamd__connection_is_usable(client->connection)) {
         return DREAMD_OK;
     }

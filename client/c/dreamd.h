@@ -223,6 +223,54 @@ typedef struct {
 /* Of the last reply, if that was a plan's: otherwise zeros. */
 dreamd_plan_stats dreamd_plan_get_stats(const dreamd_session *session);
 
+/* ---- whole trajectories --------------------------------------------------------------------
+ *
+ *     dreamd_chunk chunk;
+ *     dreamd_imagine(session, &(dreamd_imagine_options){.horizon = 15}, NULL, &err);
+ *     while (dreamd_imagine_next(&chunk, session, &err) == DREAMD_OK && chunk.trajectories > 0) {
+ *         const float *reward = dreamd_floats(session, "reward", NULL);  // [trajectories, steps]
+ *     }
+ *
+ * The session stays where it is. A chunk's tensors are [trajectories, steps, ...]; they are those
+ * of the last reply, valid until the next chunk. Any other call of the client ends the imagination.
+ */
+
+typedef enum {
+    DREAMD_POLICY_ANY, /* GIVEN where there are actions, otherwise ACTOR */
+    DREAMD_POLICY_ACTOR,
+    DREAMD_POLICY_GIVEN,
+    DREAMD_POLICY_RANDOM, /* uniform in the action space */
+    DREAMD_POLICY_PLAN
+} dreamd_policy;
+
+typedef struct {
+    dreamd_policy policy;
+    uint32_t horizon;               /* steps */
+    uint32_t candidates;            /* trajectories a row; 0 = 1 */
+    const float *actions;           /* GIVEN: [R, candidates, horizon, action_size] */
+    dreamd_latent_mode action_mode; /* of the actor */
+    const char *settings;           /* of PLAN and of the output "return", as in dreamd_plan() */
+    bool has_seed;                  /* false: the rows' own noise */
+    uint64_t seed;
+    uint32_t chunk_bytes; /* most bytes of a chunk; 0 = 1 MiB */
+} dreamd_imagine_options;
+
+/* Trajectory t is candidate t % candidates of the selected row t / candidates. */
+typedef struct {
+    uint32_t first_step, steps;
+    uint32_t first_trajectory, trajectories; /* 0: there are no more chunks */
+    bool is_last;
+    char digest[65]; /* of the last one: SHA-256 over the bytes of all tensors of all chunks */
+} dreamd_chunk;
+
+/* Begins; the output "return" comes in the last chunks, [rows, candidates]. */
+int dreamd_imagine(dreamd_session *session, const dreamd_imagine_options *imagine,
+                   const dreamd_call_options *options, dreamd_error *err);
+/* Waits for the next chunk; the deadline counts for each. Ends where it fails. */
+int dreamd_imagine_next(dreamd_chunk *chunk, dreamd_session *session, dreamd_error *err);
+/* Before the last chunk: the daemon computes no further. */
+void dreamd_imagine_end(dreamd_session *session);
+
 /* ---- models ------------------------------------------------------------------------------- */
 
 typedef struct {

@@ -85,9 +85,10 @@ struct dreamd_client {
     dreamd_client_options options;
     uint32_t timeout_ms;
     dreamd__connection *connection; /* NULL, or broken, between calls */
+    dreamd_session *imagining;      /* whose stream is open, or NULL */
 };
 
-/* A usable connection, made again where it broke. */
+/* A usable connection, made again where it broke; ends an imagination that is under way. */
 int dreamd__client_connect(dreamd_client *client, uint64_t deadline_ms, dreamd_error *err);
 /* One request, one reply. The reply is unpacked; free it with protobuf_c_message_free_unpacked. */
 int dreamd__call(void *reply, dreamd_client *client, const char *path,

@@ -125,6 +125,7 @@ int dreamd_session_refresh(dreamd_session *session, dreamd_error *err)
 void dreamd_session_detach(dreamd_session *session)
 {
     if (session) {
+        dreamd_imagine_end(session);
         dreamd__v1__session__free_unpacked(session->proto, NULL);
         dreamd__v1__plan_response__free_unpacked(session->reply, NULL);
         free(session->tensors);

@@ -55,6 +55,10 @@ int dreamd__common_init(dreamd__common *common, const dreamd_session *session,
 /* Adds a float argument [R, ...] as a tensor of the space; NULL adds nothing. */
 int dreamd__common_add(dreamd__common *common, const char *name, const Dreamd__V1__Space *space,
                        const float *values, dreamd_error *err);
+/* The same of sequences [R, dims, ...]. */
+int dreamd__common_add_sequences(dreamd__common *common, const char *name,
+                                 const Dreamd__V1__Space *space, const float *values, size_t rank,
+                                 const int64_t *dims, dreamd_error *err);
 void dreamd__common_deinit(dreamd__common *common);
 /* Elements of one row; 0 where they are not one array. */
 size_t dreamd__space_size(const Dreamd__V1__Space *space);

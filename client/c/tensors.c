@@ -139,34 +139,41 @@ int dreamd__common_init(dreamd__common *common, const dreamd_session *session,
 }
 
 static int add_discrete(dreamd__common *common, dreamd_tensor *tensor, size_t slot,
-                        const float *values, dreamd_error *err)
+                        const float *values, size_t count, dreamd_error *err)
 {
-    int64_t *whole = malloc((common->row_count + 1) * sizeof *whole);
+    int64_t *whole = malloc((count + 1) * sizeof *whole);
     common->converted[slot] = whole;
     if (!whole) {
         return dreamd__no_memory(err);
     }
-    for (size_t i = 0; i < common->row_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (!(fabsf(values[i]) <= 1e9f) || values[i] != rintf(values[i])) {
             return dreamd__fail_field(err, DREAMD_INVALID_ARGUMENT, tensor->name,
-                                      "%s of row %zu is %g, expected a whole number", tensor->name,
-                                      i, (double)values[i]);
+                                      "element %zu of %s is %g, expected a whole number", i,
+                                      tensor->name, (double)values[i]);
         }
         whole[i] = (int64_t)values[i];
     }
     tensor->datatype = "INT64";
     tensor->bytes = whole;
-    tensor->length = common->row_count * sizeof *whole;
-    tensor->rank = 1;
+    tensor->length = count * sizeof *whole;
     return add(common, tensor, err);
 }
 
 int dreamd__common_add(dreamd__common *common, const char *name, const Dreamd__V1__Space *space,
                        const float *values, dreamd_error *err)
 {
+    return dreamd__common_add_sequences(common, name, space, values, 0, NULL, err);
+}
+
+int dreamd__common_add_sequences(dreamd__common *common, const char *name,
+                                 const Dreamd__V1__Space *space, const float *values, size_t rank,
+                                 const int64_t *dims, dreamd_error *err)
+{
     if (!values) {
         return DREAMD_OK;
     }
+    size_t count = common->row_count; /* of the space's elements */
     plain_space plain = plain_of(space);
     size_t slot = common->names[0][0] ? 1 : 0;
     int64_t *shape = common->shapes[slot];
@@ -175,11 +182,15 @@ int dreamd__common_add(dreamd__common *common, const char *name, const Dreamd__V
     snprintf(common->names[slot], sizeof common->names[slot], "%s%s%s", name, plain.key ? "." : "",
              plain.key ? plain.key : "");
     shape[0] = (int64_t)common->row_count;
+    for (size_t i = 0; i < rank; i++) {
+        shape[tensor.rank++] = dims[i];
+        count *= (size_t)dims[i];
+    }
     if (plain.discrete) {
-        return add_discrete(common, &tensor, slot, values, err);
+        return add_discrete(common, &tensor, slot, values, count, err);
     }
     if (!plain.box || strcmp(plain.box->datatype, "FP32") != 0 ||
-        plain.box->n_shape > DREAMD__RANK_MAX) {
+        plain.box->n_shape + rank > DREAMD__RANK_MAX) {
         return dreamd__fail_field(err, DREAMD_INVALID_ARGUMENT, name,
                                   "the model's %s is not a plain array of floats: give it through "
                                   "options.tensors",
@@ -189,7 +200,7 @@ int dreamd__common_add(dreamd__common *common, const char *name, const Dreamd__V
         shape[tensor.rank++] = plain.box->shape[i];
     }
     tensor.datatype = "FP32";
-    tensor.length = common->row_count * box_size(plain.box) * sizeof(float);
+    tensor.length = count * box_size(plain.box) * sizeof(float);
     return add(common, &tensor, err);
 }
 

@@ -82,6 +82,31 @@ void ctl_print_table(const ctl_common *common, json_t *list, const char *const *
 void ctl_progress(const char *what, uint64_t done, uint64_t total);
 void ctl_progress_end(void);
 
+/* ---- imagine_file.c ---- */
+
+/* Where trajectories go as they come: nothing of them is kept in memory. */
+typedef struct ctl_trajectories ctl_trajectories;
+typedef struct {
+    const char *path; /* a safetensors file, or NULL */
+    bool is_table;    /* CSV on stdout */
+    bool has_return;
+    uint32_t rows, candidates, horizon;
+    json_t *metadata; /* texts for the file's __metadata__; borrowed until the first chunk */
+} ctl_trajectories_options;
+int ctl_trajectories_open(ctl_trajectories **out, const ctl_trajectories_options *options,
+                          dreamd_error *err);
+/* The session's last reply, which is this chunk. */
+int ctl_trajectories_add(ctl_trajectories *to, const dreamd_session *session,
+                         const dreamd_chunk *chunk, dreamd_error *err);
+/* Gives the file its name when all is there; otherwise it is removed. NULL is fine. */
+int ctl_trajectories_close(ctl_trajectories *to, bool is_whole, dreamd_error *err);
+
+/* ---- imagine_table.c ---- */
+
+/* The session's last reply, a checked chunk, as lines of CSV on stdout. */
+void ctl_print_chunk(const dreamd_session *session, const dreamd_chunk *chunk, uint32_t candidates,
+                     bool is_first);
+
 /* ---- commands ---- */
 
 /* dreamctl agent --dream */
@@ -98,6 +123,7 @@ int ctl_cmd_models(int argc, char **argv);
 int ctl_cmd_session(int argc, char **argv);
 int ctl_cmd_step(int argc, char **argv);
 int ctl_cmd_plan(int argc, char **argv);
+int ctl_cmd_imagine(int argc, char **argv);
 int ctl_cmd_agent(int argc, char **argv);
 int ctl_cmd_info(int argc, char **argv);
 

@@ -17,6 +17,7 @@ static const struct {
     {"session", ctl_cmd_session, "open, show, list, close, reset"},
     {"step", ctl_cmd_step, "step a dream: actions in, rewards and observations out"},
     {"plan", ctl_cmd_plan, "let the model choose an action"},
+    {"imagine", ctl_cmd_imagine, "whole imagined trajectories, into a file or a table"},
     {"agent", ctl_cmd_agent, "drive a real environment with a hosted model"},
     {"info", ctl_cmd_info, "the daemon: version, limits, load"},
 };
@@ -28,6 +29,8 @@ static void print_help(FILE *to)
                 "  dreamctl session open --model pendulum      a dream; prints its id\n"
                 "  dreamctl step ID --action 0.5               one step of it\n"
                 "  dreamctl plan ID                            what to do in it\n"
+                "  dreamctl imagine ID --horizon 15 --policy random --csv\n"
+                "                                              where it may lead\n"
                 "  dreamctl agent --model pendulum --env pendulum --act plan --episodes 3\n"
                 "                                              swing up a real pendulum\n\n"
                 "commands (dreamctl COMMAND --help says more):\n");

@@ -50,6 +50,7 @@ class Simulation(simulation_pb2_grpc.SimulationServicer):
         self.fail_next = None  # (code, message, details)
         self.delay_s = 0.0
         self.delay_after_commit_s = 0.0  # once
+        self.chunks_sent = 0
         self.stored = {}  # session id -> (request, reply)
 
     def check(self, context):
@@ -151,6 +152,18 @@ class Simulation(simulation_pb2_grpc.SimulationServicer):
         reply.settings.method = "cem"
         reply.stats.iterations = 3
         return reply
+
+    def Imagine(self, request, context):
+        """A chunk a step, whose reward is its number."""
+        self.log.append(request)
+        self.check(context)
+        rows = self.find(request, context).rows
+        for step in range(request.horizon):
+            self.chunks_sent += 1
+            reply = simulation_pb2.ImagineResponse(checkpoint=CHECKPOINT, first_step=step, steps=1, trajectories=rows,
+                                                   last=step + 1 == request.horizon)
+            yield fill(reply, reward=np.full((rows, 1), step, np.float32))
+            time.sleep(self.delay_s)
 
 
 class Registry(registry_pb2_grpc.RegistryServicer):

@@ -4,6 +4,7 @@ import os
 import subprocess
 import time
 
+import grpc
 import pytest
 
 import fake_daemon
@@ -101,3 +102,37 @@ def test_a_thousand_calls_share_one_connection(daemon, script):
     script("open pendulum 1")
     for i in range(1, 1001):
         assert f"committed={i} " in script("step 0.5")
+
+
+def test_trajectories_come_chunk_by_chunk(daemon, script):
+    assert script("open pendulum 2").startswith("OK")
+    assert script("imagine 3") == "0 0  1 1  2 2 last OK s0 rows=2 committed=0 observation=3 action=1"
+    assert script("next").startswith("FAILED_PRECONDITION nothing is imagined")
+    daemon.fail_next = (grpc.StatusCode.RESOURCE_EXHAUSTED, "full", [])
+    assert script("imagine 3") == "RESOURCE_EXHAUSTED full"
+
+
+def test_the_deadline_is_a_chunks_not_the_streams(daemon):
+    script = Script(daemon.address, timeout_ms=1000)
+    script("open pendulum 1")
+    daemon.delay_s = 0.3
+    assert script("imagine 6").startswith("0  1  2  3  4  5 last OK")
+    daemon.delay_s = 3
+    assert script("imagine 6").startswith("DEADLINE_EXCEEDED")
+    daemon.delay_s = 0
+    script.end()
+
+
+def test_another_call_ends_what_is_imagined(daemon, script):
+    script("open pendulum 1")
+    daemon.delay_s = 0.01
+    assert script("next 100000").startswith("OK 0 s0")
+    assert script("next").startswith("OK 1 s0")
+    assert script("refresh").startswith("OK s0")
+    assert script("next").startswith("FAILED_PRECONDITION")
+    give_up, sent = time.monotonic() + 60, -1
+    while sent != daemon.chunks_sent:
+        assert time.monotonic() < give_up, "the daemon was not told"
+        sent = daemon.chunks_sent
+        time.sleep(0.5)
+    assert script("next 2").startswith("OK 0 s0") and script("close") == "OK"

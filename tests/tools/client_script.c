@@ -4,7 +4,7 @@
  *
  * One command a line, one line of answer: the code's name, then what the command gives.
  *     health | open MODEL ROWS | attach ID | observe X... | step X... | act | plan SETTINGS
- *     decode | refresh | close
+ *     decode | refresh | close | imagine STEPS | next [STEPS]
  */
 #include "client/c/dreamd.h"
 
@@ -40,6 +40,32 @@ static void print_session(void)
            (unsigned long long)info->committed_step_id, info->observation_size, info->action_size);
 }
 
+/* The rewards of all chunks. */
+static int imagine(const char *steps)
+{
+    dreamd_chunk chunk;
+    const dreamd_imagine_options options = {.horizon = (uint32_t)strtoul(steps, NULL, 10)};
+    int code = dreamd_imagine(session, &options, NULL, &err);
+    while (code == DREAMD_OK) {
+        code = dreamd_imagine_next(&chunk, session, &err);
+        if (chunk.trajectories == 0) {
+            break;
+        }
+        print_floats("reward");
+        printf(chunk.is_last ? " last " : " ");
+    }
+    return code;
+}
+
+/* Begins where steps are given, and takes one chunk. */
+static int next(const char *steps)
+{
+    dreamd_chunk chunk;
+    const dreamd_imagine_options options = {.horizon = (uint32_t)strtoul(steps, NULL, 10)};
+    int code = *steps ? dreamd_imagine(session, &options, NULL, &err) : DREAMD_OK;
+    return code == DREAMD_OK ? dreamd_imagine_next(&chunk, session, &err) : code;
+}
+
 static int with_session(const char *word, char *rest)
 {
     float values[64];
@@ -69,7 +95,12 @@ static int with_session(const char *word, char *rest)
 static void run(char *word, char *rest)
 {
     char *second = strchr(rest, ' ');
-    if (strcmp(word, "health") == 0) {
+    if (session && strcmp(word, "imagine") == 0) {
+        print_code(imagine(rest));
+    } else if (session && strcmp(word, "next") == 0) {
+        print_code(next(rest));
+        print_floats("reward");
+    } else if (strcmp(word, "health") == 0) {
         print_code(dreamd_health(client, rest, &err));
     } else if (strcmp(word, "open") == 0) {
         dreamd_session_options options = {.rows = second ? (uint32_t)strtoul(second, NULL, 10) : 1};
