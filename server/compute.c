@@ -83,11 +83,7 @@ static void *work_loop(void *ud)
             continue;
         }
         uint64_t before = dr_mem_get_stats().allocations;
-        if (w->batch.key.verb == DR_VERB_PLAN) {
-            dr_compute_run_plan(&w->cache, &w->batch);
-        } else {
-            dr_compute_run_verb(&w->cache, &w->batch);
-        }
+        dr_compute_run(&w->cache, &w->batch);
         atomic_fetch_add_explicit(&compute->allocations, dr_mem_get_stats().allocations - before,
                                   memory_order_relaxed);
         atomic_fetch_add_explicit(&compute->batches, 1, memory_order_relaxed);

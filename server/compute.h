@@ -1,9 +1,9 @@
-/* compute.h: threads that run compiled graphs and planners.
+/* compute.h: threads that run compiled graphs.
  *
  * Each thread takes batches from the scheduler, brings the rows of the works into a compiled graph,
  * runs it and brings the results back into the works. It compiles a graph the first time that
  * it meets (model, verb, outputs) and keeps the most recent ones; once kept, nothing
- * allocates. Planners are kept likewise.
+ * allocates.
  *
  * A thread reads and writes only what the work points to. All of it belongs to whoever submitted
  * the work, and must last, unchanged but by the thread, until on_done.
@@ -11,11 +11,10 @@
 #ifndef DR_SERVER_COMPUTE_H
 #define DR_SERVER_COMPUTE_H
 #include "models/family/family.h"
-#include "models/planner/planner.h"
 #include "server/limits.h"
 #include "server/scheduler.h"
 
-enum { DR_VERB_PLAN = DR_VERB_COUNT }; /* dr_lane_key.verb of a plan */
+enum { DR_VERB_TASK = DR_VERB_COUNT }; /* dr_lane_key.verb of a work that is a task */
 
 /* What goes into a verb beside the state, one row after another. */
 typedef struct {
@@ -55,21 +54,10 @@ typedef struct {
     int input_count, output_count;
     const dr_verb_input *inputs;
     const dr_verb_output *outputs;
+    /* key.verb DR_VERB_TASK, rows 1: this is called instead, for about a quantum, and nothing
+     * above is read but `work`. A failure in err ends the work. */
+    void (*task)(dr_work *work, dr_error *err);
 } dr_verb_work;
-
-/* Rows to plan for; key.verb is DR_VERB_PLAN, batch_rows 1. */
-typedef struct {
-    dr_work work;
-    dr_model *model;
-    dr_plan_settings settings;
-    const float *states;      /* [work.rows, state_width] */
-    const dr_noise_key *keys; /* [work.rows] */
-    const bool *use_mean;     /* [work.rows] */
-    float *means;             /* [work.rows, horizon, action_width]: in: warm starts; out: plans */
-    float *actions;           /* [work.rows, action_width] */
-    float *returns;           /* [work.rows] */
-    atomic_ullong model_steps;
-} dr_plan_work;
 
 typedef struct dr_compute dr_compute;
 
@@ -77,7 +65,7 @@ DR_CHECKED dr_code dr_compute_start(dr_compute **out, dr_scheduler *scheduler, u
                                     dr_error *err);
 /* Stops the scheduler and joins the threads. No work may be waiting or running. */
 void dr_compute_stop(dr_compute *compute);
-/* Threads let go of graphs and planners of this model when they next have time; if they hold the
+/* Threads let go of graphs of this model when they next have time; if they hold the
  * last references it is freed then. [any] */
 void dr_compute_forget(dr_compute *compute, const dr_model *model);
 

@@ -14,17 +14,9 @@ typedef struct {
 } dr_kept_graph;
 
 typedef struct {
-    dr_model *model; /* a reference; NULL: the place is free */
-    dr_plan_settings settings;
-    uint64_t used;
-    dr_planner *planner;
-} dr_kept_planner;
-
-typedef struct {
     uint64_t batches;
-    dr_noise_key *keys;        /* [DR_BATCH_ROWS_MAX] */
-    dr_kept_graph *graphs;     /* [DR_GRAPHS_KEPT] */
-    dr_kept_planner *planners; /* [DR_PLANNERS_KEPT] */
+    dr_noise_key *keys;    /* [DR_BATCH_ROWS_MAX] */
+    dr_kept_graph *graphs; /* [DR_GRAPHS_KEPT] */
 } dr_compute_cache;
 
 DR_CHECKED dr_code dr_compute_cache_init(dr_compute_cache *cache, dr_error *err);
@@ -33,11 +25,8 @@ void dr_compute_cache_forget(dr_compute_cache *cache, const dr_model *model);
 /* Borrowed until the next call. The first use of (model, verb, outputs) compiles. */
 DR_CHECKED dr_code dr_compute_cache_graph(dr_kept_graph **out, dr_compute_cache *cache,
                                           const dr_verb_work *work, dr_error *err);
-DR_CHECKED dr_code dr_compute_cache_planner(dr_planner **out, dr_compute_cache *cache,
-                                            const dr_plan_work *work, dr_error *err);
 
-/* Both leave failures in the slices. */
-void dr_compute_run_verb(dr_compute_cache *cache, dr_batch *batch);
-void dr_compute_run_plan(dr_compute_cache *cache, dr_batch *batch);
+/* Leaves failures in the slices, and in the batch how long it ran. */
+void dr_compute_run(dr_compute_cache *cache, dr_batch *batch);
 
 #endif

@@ -7,6 +7,7 @@
  */
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 #include "models/base/check.h"
 #include "server/compute_impl.h"
@@ -197,21 +198,21 @@ static void fail_batch(dr_batch *batch, const dr_error *error)
     }
 }
 
-void dr_compute_run_verb(dr_compute_cache *cache, dr_batch *batch)
+static uint64_t now_ns(void)
 {
-    const dr_verb_work *first = (const dr_verb_work *)batch->slices[0].work;
-    dr_kept_graph *kept;
-    dr_error error;
-    if (dr_compute_cache_graph(&kept, cache, first, &error) != DR_OK) {
-        fail_batch(batch, &error);
-        return;
-    }
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void run_verb(dr_kept_graph *kept, dr_noise_key *keys, dr_batch *batch)
+{
     uint32_t at = 0;
     for (uint32_t i = 0; i < batch->slice_count; i++) {
-        put_slice(kept, cache->keys, at, &batch->slices[i]);
+        put_slice(kept, keys, at, &batch->slices[i]);
         at += batch->slices[i].rows;
     }
-    dr_compiled_run(kept->compiled, (int)at, cache->keys);
+    dr_compiled_run(kept->compiled, (int)at, keys);
     at = 0;
     for (uint32_t i = 0; i < batch->slice_count; i++) {
         get_slice(kept, at, &batch->slices[i]);
@@ -219,27 +220,29 @@ void dr_compute_run_verb(dr_compute_cache *cache, dr_batch *batch)
     }
 }
 
-void dr_compute_run_plan(dr_compute_cache *cache, dr_batch *batch)
+static void run_tasks(dr_batch *batch)
 {
-    DR_ASSERT(batch->slice_count == 1 && batch->rows == 1);
-    dr_work_slice *slice = &batch->slices[0];
-    dr_plan_work *work = (dr_plan_work *)slice->work;
-    dr_planner *planner;
-    if (dr_compute_cache_planner(&planner, cache, work, &slice->error) != DR_OK) {
+    for (uint32_t i = 0; i < batch->slice_count; i++) {
+        dr_work *work = batch->slices[i].work;
+        ((dr_verb_work *)work)->task(work, &batch->slices[i].error);
+    }
+}
+
+void dr_compute_run(dr_compute_cache *cache, dr_batch *batch)
+{
+    dr_kept_graph *kept = NULL;
+    dr_error error;
+    if (batch->key.verb != DR_VERB_TASK &&
+        dr_compute_cache_graph(&kept, cache, (const dr_verb_work *)batch->slices[0].work, &error) !=
+            DR_OK) {
+        fail_batch(batch, &error);
         return;
     }
-    const dr_model_shape *shape = dr_model_get_shape(work->model);
-    size_t row = slice->first;
-    size_t width = (size_t)shape->action_width;
-    dr_plan_result result = {
-        .action = work->actions + row * width,
-        .mean = work->means + row * width * (size_t)work->settings.horizon,
-    };
-    const float *state = work->states + row * (size_t)dr_model_state_width(work->model);
-    if (dr_planner_run(planner, &result, state, &work->keys[row], work->use_mean[row],
-                       &work->work.stop, &slice->error) == DR_OK) {
-        slice->error.code = DR_OK;
-        work->returns[row] = result.predicted_return;
-        atomic_fetch_add(&work->model_steps, (unsigned long long)result.model_steps);
+    uint64_t start = now_ns();
+    if (kept) {
+        run_verb(kept, cache->keys, batch);
+    } else {
+        run_tasks(batch);
     }
+    batch->run_ns = now_ns() - start;
 }

@@ -25,6 +25,8 @@ static dr_daemon_options fill_in(const dr_daemon_options *given)
     if (o.compute_threads > DR_COMPUTE_THREADS_MAX) {
         o.compute_threads = DR_COMPUTE_THREADS_MAX;
     }
+    o.quantum_us = o.quantum_us ? o.quantum_us : DR_QUANTUM_US_DEFAULT;
+    o.queue_wait_ms = o.queue_wait_ms ? o.queue_wait_ms : DR_QUEUE_WAIT_MS_DEFAULT;
     o.sessions_max = o.sessions_max ? o.sessions_max : DR_SESSIONS_DEFAULT;
     o.session_bytes_max = o.session_bytes_max ? o.session_bytes_max : DR_SESSION_BYTES_DEFAULT;
     o.session_ttl_ms = o.session_ttl_ms ? o.session_ttl_ms : DR_SESSION_TTL_MS_DEFAULT;
@@ -50,8 +52,9 @@ static dr_code start_parts(dr_daemon *daemon, dr_store *store, dr_error *err)
             .works_max = DR_QUEUE_WORKS_DEFAULT,
             .rows_max = DR_QUEUE_ROWS_DEFAULT,
             .owner_works_max = DR_QUEUE_OWNER_WORKS_MAX,
-            /* One thread is kept free of plans, where there is more than one. */
-            .long_max = o->compute_threads > 1 ? o->compute_threads - 1 : 1,
+            .threads = o->compute_threads,
+            .quantum_ns = o->quantum_us * 1000,
+            .wait_ns_max = o->queue_wait_ms * 1000000,
         };
         code = dr_scheduler_create(&daemon->scheduler, &queue, err);
     }

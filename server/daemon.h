@@ -15,7 +15,9 @@
 
 typedef struct {
     uint32_t compute_threads; /* 0 = one a processor */
-    uint32_t sessions_max;    /* 0 = default, as below */
+    uint64_t quantum_us;      /* 0 = default, as below */
+    uint64_t queue_wait_ms;
+    uint32_t sessions_max;
     uint64_t session_bytes_max;
     uint64_t session_ttl_ms;
     uint64_t message_bytes_max, deadline_max_ms; /* the transport's, for GetServerInfo */
@@ -33,6 +35,7 @@ typedef struct dr_daemon {
     uint64_t started_ns;
     int64_t started_unix;
     uint64_t plan_iterations, plan_row_steps; /* of all plans answered */
+    uint64_t plan_ns;                         /* what plans under way take, by estimate */
     uint64_t verb_bytes;                      /* memory lent to requests under way */
     uint32_t pending;   /* calls whose work is on another thread, and jobs of our own */
     uint32_t registers; /* uploads under way */

@@ -129,6 +129,20 @@ static void carve_planner(dr_imagine *im, carver *c)
     r->plan_actions = carve(c, im->group_max, action);
     r->plan_returns = carve(c, im->group_max, sizeof *r->plan_returns);
     r->plan_warm = carve(c, im->group_max, sizeof *r->plan_warm);
+    dr_plan_run *run = &r->plan;
+    *run = (dr_plan_run){.scheduler = im->daemon->scheduler,
+                         .owner = &im->session->owner,
+                         .work_class = DR_CLASS_BATCH,
+                         .served = im->served,
+                         .settings = im->settings,
+                         .count = im->group_max,
+                         .threads = im->daemon->options.compute_threads,
+                         .quantum_ns = im->daemon->options.quantum_us * 1000,
+                         .deadline_ns = dr_call_deadline_ns(im->call)};
+    void *memory = carve(c, 1, dr_plan_run_bytes(run));
+    if (memory) {
+        dr_plan_run_lay_out(run, memory);
+    }
     if (im->settings.warm_start) {
         im->warm = carve(c, im->rows, plan);
         im->has_warm = carve(c, im->rows, sizeof *im->has_warm);
@@ -249,7 +263,6 @@ static void put_policy(dr_imagine *im)
         r->actor.data = im->actions;
     } else if (im->policy == DREAMD__V1__IMAGINE_POLICY__IMAGINE_POLICY_PLAN) {
         r->act = DR_ACT_PLANNER;
-        memcpy(&r->planner, &im->settings, sizeof r->planner); /* equal ones are equal bytes */
     }
 }
 
@@ -312,6 +325,8 @@ dr_code dr_imagine_lay_out(dr_imagine *im, const Dreamd__V1__ImagineRequest *req
     r->work_class = DR_CLASS_BATCH;
     r->model = im->served->model;
     r->batch_rows = im->served->batch_rows;
+    r->now.work.row_flops = im->served->verbs[DR_VERB_STEP].row_flops;
+    r->now.work.deadline_ns = dr_call_deadline_ns(im->call);
     r->steps = im->horizon;
     return DR_OK;
 }

@@ -54,7 +54,7 @@ static void flag_ends(dr_imagine *im)
     }
 }
 
-/* As in models/planner/rollout.c, number by number. */
+/* As in models/planner/plan.c, number by number. */
 static void add_rewards(dr_imagine *im)
 {
     bool last = im->rollout.step + 1 == im->horizon;

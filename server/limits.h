@@ -81,14 +81,22 @@
 #define DR_COMPUTE_THREADS_MAX 256
 #define DR_BATCH_ROWS_MAX 256
 #define DR_BATCH_ROWS_MIN 16
-#define DR_BATCH_FLOPS 1e8 /* a batch is cut here: some milliseconds */
+#define DR_BATCH_FLOPS 1e8 /* no batch is larger, whatever the quantum: some milliseconds */
 #define DR_BATCH_SLICES_MAX DR_BATCH_ROWS_MAX
 #define DR_GRAPHS_KEPT 32 /* compiled graphs a compute thread keeps */
-#define DR_PLANNERS_KEPT 4
 #define DR_QUEUE_WORKS_DEFAULT 65536
 #define DR_QUEUE_ROWS_DEFAULT (4ull << 20)
-#define DR_QUEUE_OWNER_WORKS_MAX 256 /* requests of one session at a time */
-#define DR_QUEUE_RETRY_MS 50
+#define DR_QUEUE_OWNER_WORKS_MAX 256   /* requests of one session at a time */
+#define DR_QUEUE_RETRY_MS 50           /* after a refusal, at least */
+#define DR_QUEUE_RETRY_MS_MAX 10000    /* and at most */
+#define DR_QUEUE_WAIT_MS_DEFAULT 10000 /* work ahead of a request, by estimate */
+#define DR_QUANTUM_US_DEFAULT 250      /* estimated work of a batch */
+#define DR_QUANTUM_US_MIN 20
+#define DR_QUANTUM_US_MAX 1000000
+#define DR_LANES_KEPT 256               /* that remember what their rows cost */
+#define DR_PLAN_ROWS 1024               /* candidates of a plan advanced together, about */
+#define DR_PLAN_STATE_BYTES (16u << 20) /* and their latents, at most, where that is a batch */
+#define DR_PLAN_SEARCHES_MAX 64         /* rows of a request planned for together */
 
 /* ---- models ---- */
 #define DR_MODELS_PAGE_MAX 1000

@@ -28,7 +28,8 @@ typedef struct {
 } dr_served_output;
 
 typedef struct {
-    int count; /* at most DR_OUTPUTS_MAX: an output set is 64 bits */
+    int count;        /* at most DR_OUTPUTS_MAX: an output set is 64 bits */
+    double row_flops; /* of a row with all outputs */
     dr_served_output *list;
 } dr_served_verb;
 

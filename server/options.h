@@ -57,6 +57,9 @@ typedef struct {
     X(text, zoo, "", 0, 0,                                                                       \
       "folder of checkpoints to register at start; default: beside the program")                 \
     X(count, compute_threads, "0", 0, 256, "threads that compute; 0 = one a processor")          \
+    X(count, quantum_us, "250", 20, 1e6,                                                         \
+      "microseconds of work after which others may come between")                                \
+    X(time, queue_wait, "10s", 1, 3.6e6, "refuse requests with more work than this before them") \
     X(count, sessions_max, "10000", 1, 1e6, "sessions at a time")                                \
     X(bytes, session_bytes_max, "1GiB", 65536, 1e15, "memory of all sessions together")          \
     X(time, session_ttl, "10m", 1, 6.048e8, "life of a session without a request, by default")   \

@@ -1,6 +1,8 @@
 /* rollout.c: the works of a chain, one after another in the same memory. */
 #include "server/rollout.h"
 
+#include <stddef.h>
+
 #include "models/base/check.h"
 
 /* ---- the next work ---- */
@@ -24,20 +26,15 @@ static void put_actor(dr_rollout *r)
 
 static void put_planner(dr_rollout *r)
 {
-    dr_plan_work *plan = &r->now.plan;
-    plan->work.key.verb = DR_VERB_PLAN;
-    plan->work.key.outputs = 0;
-    plan->work.batch_rows = 1;
-    plan->work.is_long = true;
-    plan->model = r->model;
-    plan->settings = r->planner;
+    dr_plan_run *plan = &r->plan;
+    r->now.work.key.verb = DR_VERB_TASK;
+    plan->count = r->rows;
     plan->states = r->states;
     plan->keys = r->act_keys;
     plan->use_mean = r->plan_warm;
     plan->means = r->plan_means;
     plan->actions = r->plan_actions;
     plan->returns = r->plan_returns;
-    atomic_init(&plan->model_steps, 0);
 }
 
 static void put_step(dr_rollout *r)
@@ -46,7 +43,6 @@ static void put_step(dr_rollout *r)
     verb->work.key.verb = DR_VERB_STEP;
     verb->work.key.outputs = r->outputs;
     verb->work.batch_rows = r->batch_rows;
-    verb->work.is_long = false;
     verb->model = r->model;
     verb->states = r->states;
     verb->rows = NULL;
@@ -59,18 +55,22 @@ static void put_step(dr_rollout *r)
     verb->output_count = r->result_count;
 }
 
-/* What is computed next; the first thing of a step is its `begin`. */
-static void put_next(dr_rollout *r)
+/* What is computed next; the first thing of a step is its `begin`. True: it is a plan. */
+static bool put_next(dr_rollout *r)
 {
     r->now.work.rows = r->rows;
     if (!r->has_acted) {
         r->hooks->begin(r);
     }
-    if (!r->has_acted && r->act != DR_ACT_PUT) {
-        (r->act == DR_ACT_ACTOR ? put_actor : put_planner)(r);
+    bool plans = !r->has_acted && r->act == DR_ACT_PLANNER;
+    if (plans) {
+        put_planner(r);
+    } else if (!r->has_acted && r->act == DR_ACT_ACTOR) {
+        put_actor(r);
     } else {
         put_step(r);
     }
+    return plans;
 }
 
 /* ---- the last work ---- */
@@ -97,16 +97,33 @@ static bool take_results(dr_rollout *r)
     return goes_on && r->step < r->steps;
 }
 
-static void on_done(dr_work *work)
+static void go_on(dr_rollout *r)
 {
-    dr_rollout *r = (dr_rollout *)work;
+    dr_work *work = &r->now.work;
     if (take_results(r)) {
-        put_next(r);
-        if (dr_scheduler_go_on(r->scheduler, work, &work->error) == DR_OK) {
+        if (put_next(r)) {
+            dr_plan_run_go_on(&r->plan);
             return; /* another thread may have it already */
+        }
+        if (dr_scheduler_go_on(r->scheduler, work, &work->error) == DR_OK) {
+            return; /* likewise */
         }
     }
     r->hooks->rest(r);
+}
+
+static void on_done(dr_work *work)
+{
+    go_on((dr_rollout *)work);
+}
+
+static void on_planned(dr_plan_run *run)
+{
+    dr_rollout *r = (dr_rollout *)((char *)run - offsetof(dr_rollout, plan));
+    r->now.work.error = run->error;
+    r->now.work.queue_ns += atomic_load(&run->queue_ns);
+    r->now.work.compute_ns += atomic_load(&run->compute_ns);
+    go_on(r);
 }
 
 /* ---- from the loop ---- */
@@ -118,13 +135,21 @@ dr_code dr_rollout_start(dr_rollout *r, dr_error *err)
     work->key.model = r->model;
     work->owner = r->owner;
     work->work_class = r->work_class;
-    work->is_long = false;
     work->on_done = on_done;
-    put_next(r);
-    return dr_scheduler_submit(r->scheduler, work, err);
+    if (!put_next(r)) {
+        return dr_scheduler_submit(r->scheduler, work, err);
+    }
+    /* The plan is admitted for all; the work comes after it. */
+    work->queue_ns = work->compute_ns = 0;
+    atomic_store(&work->stop, false);
+    r->plan.on_done = on_planned;
+    return dr_plan_run_submit(&r->plan, err);
 }
 
 void dr_rollout_cancel(dr_rollout *r)
 {
     dr_scheduler_cancel(r->scheduler, &r->now.work);
+    if (r->act == DR_ACT_PLANNER) {
+        dr_plan_run_cancel(&r->plan);
+    }
 }

@@ -12,7 +12,7 @@
  */
 #ifndef DR_SERVER_ROLLOUT_H
 #define DR_SERVER_ROLLOUT_H
-#include "server/compute.h"
+#include "server/plan_run.h"
 
 typedef struct dr_rollout dr_rollout;
 
@@ -37,7 +37,6 @@ struct dr_rollout {
     union {
         dr_work work;
         dr_verb_work verb;
-        dr_plan_work plan;
     } now; /* first: the scheduler gives back its dr_work */
 
     /* ---- set before start; may be changed while it rests ---- */
@@ -57,10 +56,10 @@ struct dr_rollout {
     int result_count;
 
     dr_rollout_act act;
-    dr_noise_key *act_keys;   /* [rows], of the draws of an actor or a planner */
-    uint64_t actor_outputs;   /* ACTOR: of the verb read ... */
-    dr_verb_output actor;     /* ... and that one, which goes to action.data */
-    dr_plan_settings planner; /* PLANNER: the search, as in dr_plan_work */
+    dr_noise_key *act_keys; /* [rows], of the draws of an actor or a planner */
+    uint64_t actor_outputs; /* ACTOR: of the verb read ... */
+    dr_verb_output actor;   /* ... and that one, which goes to action.data */
+    dr_plan_run plan;       /* PLANNER: laid out for `rows`; what it reads and writes follows */
     float *plan_means, *plan_actions, *plan_returns;
     bool *plan_warm;
 

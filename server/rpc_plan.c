@@ -1,4 +1,4 @@
-/* rpc_plan.c: Plan: a search a row, on compute threads; latents and noise stay as they are.
+/* rpc_plan.c: Plan: a search a row (plan_run.h); latents and noise stay as they are.
  *
  * The rows' latents are copied when the request arrives, so the session may move on meanwhile.
  * Warm starts belong to the session: read when the request arrives, kept when it is answered.
@@ -8,11 +8,12 @@
 #include <string.h>
 
 #include "models/base/mem.h"
+#include "server/plan_run.h"
 #include "server/rpc_verbs.h"
 #include "server/wire_plan.h"
 
 typedef struct {
-    dr_plan_work plan; /* first: the scheduler gives back its dr_work */
+    dr_plan_run plan; /* first: it is given back when done */
     dr_loop_item item;
     dr_daemon *daemon;
     dr_call *call;
@@ -22,8 +23,9 @@ typedef struct {
     bool wants_action, wants_return, wants_plan;
     const uint32_t *rows; /* [count], or NULL: all */
     uint32_t count;
-    dr_row *then;     /* [count]: the rows as they were */
-    uint64_t step_id; /* committed when they were so */
+    uint64_t estimate_ns; /* of all its steps; counted in daemon->plan_ns */
+    dr_row *then;         /* [count]: the rows as they were */
+    uint64_t step_id;     /* committed when they were so */
     dr_room room;
 } plan_call;
 
@@ -75,19 +77,22 @@ static dr_code copy_rows(plan_call *pc, const Dreamd__V1__PlanRequest *request, 
     return DR_OK;
 }
 
-/* Latents, warm starts and results: one piece of memory. */
+/* Latents, warm starts, results, and all that the searches need: one piece of memory. */
 static dr_code lay_out(plan_call *pc, dr_error *err)
 {
     size_t count = pc->count, state = (size_t)pc->served->state_width;
     size_t action = (size_t)pc->served->action_width;
     size_t mean = action * (size_t)pc->plan.settings.horizon;
-    void *room;
-    dr_code code = dr_room_take(&room, &pc->room, pc->daemon, pc->call,
-                                count * (state + mean + action + 1) * sizeof(float), err);
+    pc->plan.count = pc->count;
+    uint64_t searches = dr_plan_run_bytes(&pc->plan); /* a multiple of 64 */
+    uint8_t *room;
+    dr_code code =
+        dr_room_take((void **)&room, &pc->room, pc->daemon, pc->call,
+                     searches + count * (state + mean + action + 1) * sizeof(float), err);
     if (code != DR_OK) {
         return code;
     }
-    float *states = room;
+    float *states = (float *)(room + searches);
     for (size_t i = 0; i < count; i++) {
         size_t row = pc->rows ? pc->rows[i] : i;
         memcpy(states + i * state, pc->session->states + row * state, state * sizeof *states);
@@ -96,6 +101,7 @@ static dr_code lay_out(plan_call *pc, dr_error *err)
     pc->plan.means = states + count * state;
     pc->plan.actions = pc->plan.means + count * mean;
     pc->plan.returns = pc->plan.actions + count * action;
+    dr_plan_run_lay_out(&pc->plan, room);
     return DR_OK;
 }
 
@@ -278,8 +284,8 @@ static dr_code answer(plan_call *pc, dr_error *err)
     stats.row_steps = atomic_load(&pc->plan.model_steps);
     pc->daemon->plan_iterations += (uint64_t)stats.iterations * pc->count;
     pc->daemon->plan_row_steps += stats.row_steps;
-    stats.queue_us = pc->plan.work.queue_ns / 1000;
-    stats.compute_us = pc->plan.work.compute_ns / 1000;
+    stats.queue_us = atomic_load(&pc->plan.queue_ns) / 1000;
+    stats.compute_us = atomic_load(&pc->plan.compute_ns) / 1000;
     Dreamd__V1__PlannerSettings settings;
     dr_wire_plan_write(&settings, &pc->plan.settings);
     Dreamd__V1__PlanResponse message = DREAMD__V1__PLAN_RESPONSE__INIT;
@@ -312,10 +318,13 @@ static void on_back(dr_loop_item *item)
     dr_daemon *daemon = pc->daemon;
     dr_call *call = pc->call;
     dr_session *session = pc->session;
-    dr_error *err = &pc->plan.work.error;
+    dr_error *err = &pc->plan.error;
     pc->in_queue = false;
+    daemon->plan_ns -= pc->estimate_ns;
     dr_call_set_ud(call, NULL);
-    dr_daemon_note_work(call, pc->served, &pc->plan.work, err->code == DR_OK ? pc->count : 0);
+    const dr_work sum = {.queue_ns = atomic_load(&pc->plan.queue_ns),
+                         .compute_ns = atomic_load(&pc->plan.compute_ns)};
+    dr_daemon_note_work(call, pc->served, &sum, err->code == DR_OK ? pc->count : 0);
     if (!dr_call_is_over(call)) {
         if (err->code == DR_OK && dr_call_deadline_ns(call) <= dr_loop_now_ns()) {
             dr_fail(err, DR_DEADLINE_EXCEEDED, "the deadline passed before the plan was there");
@@ -332,30 +341,59 @@ static void on_back(dr_loop_item *item)
     dr_daemon_release(daemon, call);
 }
 
-static void on_done(dr_work *work)
+static void on_done(dr_plan_run *run)
 {
-    plan_call *pc = (plan_call *)work;
+    plan_call *pc = (plan_call *)run;
     dr_loop_post(pc->daemon->loop, &pc->item);
+}
+
+/* A plan is many works, which the queue sees one after the other: whether there is time for it is
+ * asked here. */
+static dr_code admit(plan_call *pc, dr_error *err)
+{
+    dr_daemon *daemon = pc->daemon;
+    dr_lane_key lane = dr_plan_run_lane(&pc->plan);
+    uint64_t threads = daemon->options.compute_threads;
+    uint64_t most_ns = daemon->options.queue_wait_ms * 1000000;
+    uint64_t deadline = dr_call_deadline_ns(pc->call), now = dr_loop_now_ns();
+    pc->estimate_ns = dr_scheduler_estimate(daemon->scheduler, &lane, dr_plan_run_steps(&pc->plan));
+    uint64_t own_ns = pc->estimate_ns / threads, ahead_ns = daemon->plan_ns / threads;
+    if (deadline < UINT64_MAX) {
+        uint64_t left = deadline > now + own_ns ? deadline - now - own_ns : 0;
+        most_ns = most_ns < left ? most_ns : left;
+    }
+    if (ahead_ns == 0 || ahead_ns <= most_ns) {
+        return DR_OK;
+    }
+    dr_fail(err, DR_RESOURCE_EXHAUSTED,
+            "plans under way take about %llu ms, this one %llu ms more: there is no time for it",
+            (unsigned long long)(ahead_ns / 1000000), (unsigned long long)(own_ns / 1000000));
+    if (err) {
+        uint64_t retry_ms = (ahead_ns - most_ns) / 1000000;
+        err->reason = "QUEUE_FULL";
+        err->retry_after_ms = (uint32_t)(retry_ms < DR_QUEUE_RETRY_MS       ? DR_QUEUE_RETRY_MS
+                                         : retry_ms > DR_QUEUE_RETRY_MS_MAX ? DR_QUEUE_RETRY_MS_MAX
+                                                                            : retry_ms);
+    }
+    return DR_RESOURCE_EXHAUSTED;
 }
 
 static dr_code submit(plan_call *pc, dr_error *err)
 {
-    dr_work *work = &pc->plan.work;
-    pc->plan.model = pc->served->model;
-    work->key = (dr_lane_key){.model = pc->served->model, .verb = DR_VERB_PLAN};
-    work->owner = &pc->session->owner;
-    work->rows = pc->count;
-    work->batch_rows = 1;
-    work->is_long = true;
-    work->on_done = on_done;
+    dr_code code = admit(pc, err);
+    if (code != DR_OK) {
+        return code;
+    }
     pc->item.run = on_back;
     pc->in_queue = true;
+    pc->daemon->plan_ns += pc->estimate_ns;
     dr_daemon_hold(pc->daemon, pc->call);
     dr_session_retain(pc->session);
     dr_call_set_ud(pc->call, pc);
-    dr_code code = dr_scheduler_submit(pc->daemon->scheduler, work, err);
+    code = dr_plan_run_submit(&pc->plan, err);
     if (code != DR_OK) {
         pc->in_queue = false;
+        pc->daemon->plan_ns -= pc->estimate_ns;
         dr_call_set_ud(pc->call, NULL);
         dr_session_release(pc->session);
         dr_daemon_release(pc->daemon, pc->call);
@@ -367,7 +405,7 @@ void dr_rpc_plan_cancelled(dr_call *call)
 {
     plan_call *pc = dr_call_get_ud(call);
     if (pc && pc->in_queue) {
-        dr_scheduler_cancel(pc->daemon->scheduler, &pc->plan.work);
+        dr_plan_run_cancel(&pc->plan);
     }
 }
 
@@ -387,6 +425,14 @@ void dr_rpc_plan(dr_call *call, const void *message)
     if (code == DR_OK) {
         pc->served = pc->session->model;
         dr_call_note_session(call, pc->session->id);
+        pc->plan.scheduler = pc->daemon->scheduler;
+        pc->plan.owner = &pc->session->owner;
+        pc->plan.work_class = DR_CLASS_PLAN;
+        pc->plan.served = pc->served;
+        pc->plan.threads = pc->daemon->options.compute_threads;
+        pc->plan.quantum_ns = pc->daemon->options.quantum_us * 1000;
+        pc->plan.deadline_ns = dr_call_deadline_ns(call);
+        pc->plan.on_done = on_done;
         pc->step_id = pc->session->committed_step_id;
         code = prepare(pc, request, &err);
     }

@@ -431,6 +431,8 @@ dr_code dr_verb_submit(dr_verb_call *vc, dr_error *err)
     verb->work.owner = &vc->session->owner;
     verb->work.rows = verb->places ? verb->work.rows : vc->count;
     verb->work.batch_rows = vc->served->batch_rows;
+    verb->work.row_flops = vc->served->verbs[verb->work.key.verb].row_flops;
+    verb->work.deadline_ns = dr_call_deadline_ns(vc->call);
     verb->work.on_done = on_done;
     vc->item.run = on_back;
     vc->in_queue = true;

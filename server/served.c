@@ -132,20 +132,30 @@ static dr_code find_action_centre(dr_served *served, dr_error *err)
     return DR_OK;
 }
 
-/* As many rows as take some milliseconds: enough to use the weights well, not so many that others
- * wait long. */
-static dr_code choose_batch(dr_served *served, dr_error *err)
+static dr_code count_flops(dr_served *served, dr_error *err)
 {
-    dr_compiled *compiled;
-    dr_code code = dr_model_compile(&compiled, served->model, DR_VERB_STEP, 1, NULL, 0, err);
-    if (code == DR_OK) {
-        double rows = DR_BATCH_FLOPS / (dr_compiled_flops_per_row(compiled) + 1);
-        served->batch_rows = rows < DR_BATCH_ROWS_MIN   ? DR_BATCH_ROWS_MIN
-                             : rows > DR_BATCH_ROWS_MAX ? DR_BATCH_ROWS_MAX
-                                                        : (uint32_t)rows;
+    for (int verb = 0; verb < DR_VERB_COUNT; verb++) {
+        if (served->verbs[verb].count == 0) {
+            continue;
+        }
+        dr_compiled *compiled;
+        dr_code code = dr_model_compile(&compiled, served->model, (dr_verb)verb, 1, NULL, 0, err);
+        if (code != DR_OK) {
+            return code;
+        }
+        served->verbs[verb].row_flops = dr_compiled_flops_per_row(compiled);
         dr_compiled_destroy(compiled);
     }
-    return code;
+    return DR_OK;
+}
+
+/* As many rows as take some milliseconds: enough to use the weights well. */
+static void choose_batch(dr_served *served)
+{
+    double rows = DR_BATCH_FLOPS / (served->verbs[DR_VERB_STEP].row_flops + 1);
+    served->batch_rows = rows < DR_BATCH_ROWS_MIN   ? DR_BATCH_ROWS_MIN
+                         : rows > DR_BATCH_ROWS_MAX ? DR_BATCH_ROWS_MAX
+                                                    : (uint32_t)rows;
 }
 
 dr_code dr_served_create(dr_served **out, dr_model *model, dr_error *err)
@@ -175,7 +185,7 @@ dr_code dr_served_create(dr_served **out, dr_model *model, dr_error *err)
         code = find_action_centre(served, err);
     }
     if (code == DR_OK) {
-        code = choose_batch(served, err);
+        code = count_flops(served, err);
     }
     if (code == DR_OK) {
         code = dr_starts_init(&served->starts, model, err);
@@ -184,6 +194,7 @@ dr_code dr_served_create(dr_served **out, dr_model *model, dr_error *err)
         dr_served_release(served);
         return code;
     }
+    choose_batch(served);
     memset(&served->planning, 0, sizeof served->planning);
     if (dr_plan_settings_default(&served->planning, model, &served->planning_error) == DR_OK) {
         served->planning_error.code = DR_OK;

@@ -103,16 +103,17 @@ void dr__discrete_put_modes(dr_search *s, int candidate)
         put_one_hot(to + k * s->width, s->width, find_mode(s->mean + k * s->width, s->width));
 }
 
-void dr__discrete_fit(dr_search *s, int elites)
+void dr__discrete_fit(dr_search *s, int step)
 {
-    memset(s->mean, 0, (size_t)s->sequence * sizeof *s->mean);
-    for (int e = 0; e < elites; e++) {
-        const float *elite = s->candidates + (size_t)s->order[e] * (size_t)s->sequence;
-        for (int i = 0; i < s->sequence; i++)
-            s->mean[i] += elite[i]; /* counts: exact below 2^24 */
+    float *row = s->mean + (size_t)step * (size_t)s->width;
+    memset(row, 0, (size_t)s->width * sizeof *row);
+    for (int e = 0; e < s->kept; e++) {
+        const float *elite = s->candidates + (size_t)s->order[e] * (size_t)s->sequence +
+                             (size_t)step * (size_t)s->width;
+        for (int i = 0; i < s->width; i++)
+            row[i] += elite[i]; /* counts: exact below 2^24 */
     }
-    for (int k = 0; k < s->settings.horizon; k++)
-        smooth(s->mean + k * s->width, s->width, s->settings.min_std);
+    smooth(row, s->width, s->settings.min_std);
 }
 
 void dr__discrete_finish(dr_search *s)

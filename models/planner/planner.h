@@ -7,6 +7,7 @@
 #ifndef DR_PLANNER_PLANNER_H
 #define DR_PLANNER_PLANNER_H
 #include <stdatomic.h>
+#include <stddef.h>
 
 #include "models/family/family.h"
 
@@ -61,6 +62,8 @@ typedef struct {
     int64_t model_steps;    /* rows advanced */
 } dr_plan_result;
 
+/* ---- a planner: the whole search on the caller's thread ---- */
+
 typedef struct dr_planner dr_planner;
 
 /* Compiles the model's step for `settings`; memory is laid out here, dr_planner_run allocates
@@ -74,5 +77,45 @@ void dr_planner_destroy(dr_planner *planner);
 DR_CHECKED dr_code dr_planner_run(dr_planner *planner, dr_plan_result *result, const float *state,
                                   const dr_noise_key *key, bool use_mean, const atomic_bool *stop,
                                   dr_error *err);
+
+/* ---- a plan: the same search in pieces, for who computes its steps with others' ----
+ *
+ *     start ─→ THINK ─→ STEP 0 .. horizon - 1 of some candidates, then of the next ─┐
+ *                ↑                                                                  │
+ *                └── all candidates are scored ─────────────────────────────────────┴─→ DONE
+ *
+ * It knows nothing of compiled graphs. One thread at a time. */
+typedef struct dr_plan dr_plan;
+typedef enum { DR_PLAN_THINK, DR_PLAN_STEP, DR_PLAN_DONE } dr_plan_need;
+
+/* Memory of a plan that advances up to `rows` candidates together. */
+size_t dr_plan_bytes(const dr_plan_settings *settings, const dr_model *model, int rows);
+/* A plan in `memory` of that size, aligned for a double; it holds nothing beyond it. The settings
+ * were checked. Results do not depend on `rows`. */
+dr_plan *dr_plan_lay_out(void *memory, const dr_plan_settings *settings, const dr_model *model,
+                         int rows);
+/* `warm_mean` [horizon, action_width] may be NULL. */
+void dr_plan_start(dr_plan *plan, const dr_noise_key *key, const float *warm_mean);
+dr_plan_need dr_plan_get_need(const dr_plan *plan);
+
+/* THINK: draws or fits, for about as long as it takes to draw `floats` numbers; at least one
+ * candidate. FAILED_PRECONDITION where no candidate has a finite return: that ends the plan. */
+DR_CHECKED dr_code dr_plan_think(dr_plan *plan, int64_t floats, dr_error *err);
+
+/* STEP: what is to be computed. */
+typedef struct {
+    int rows;      /* candidates */
+    bool is_first; /* they begin at the row's own latent, otherwise where the last step led */
+    bool is_last;  /* nothing reads the latents; with terminal_value the value is wanted */
+} dr_plan_step;
+dr_plan_step dr_plan_get_step(const dr_plan *plan);
+/* Writes the inputs of that step: actions [rows, action_width], keys [rows]. */
+void dr_plan_put_step(const dr_plan *plan, float *actions, dr_noise_key *keys);
+/* Takes its outputs, each [rows], and goes on. `cont` is NULL where the model has no such head;
+ * `value` is read at the last step with terminal_value. */
+void dr_plan_take_step(dr_plan *plan, const float *reward, const float *cont, const float *value);
+
+/* DONE. */
+void dr_plan_get_result(const dr_plan *plan, dr_plan_result *result);
 
 #endif

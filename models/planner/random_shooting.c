@@ -10,50 +10,45 @@
 
 #include "models/planner/planner_impl.h"
 
-static void draw_choices(dr_search *s)
+static void draw_choices(dr_search *s, int c, const dr_noise_key *key)
 {
-    dr__discrete_put_modes(s, 0);
-    for (int c = 1; c < s->settings.candidates; c++) {
-        const dr_noise_key key = {.seed = s->action_seed, .row = (uint32_t)c};
-        dr__discrete_draw(s, c, &key, true);
-    }
-}
-
-static void draw(dr_search *s)
-{
-    memcpy(s->candidates, s->mean, (size_t)s->sequence * sizeof *s->candidates);
-    for (int c = 1; c < s->settings.candidates; c++) {
-        const dr_noise_key key = {.seed = s->action_seed, .row = (uint32_t)c};
-        float *candidate = s->candidates + (size_t)c * s->sequence;
-        float *normals = s->std; /* [horizon, width], of no other use in this search */
-        dr_noise_uniform(candidate, (size_t)s->sequence, &key, 0);
-        dr_noise_normal(normals, (size_t)s->sequence, &key, 1);
-        for (int i = 0; i < s->sequence; i++) {
-            int a = i % s->width;
-            if (isfinite(s->low[a]) && isfinite(s->high[a]))
-                candidate[i] = s->centre[a] + s->half[a] * (2.0f * candidate[i] - 1.0f);
-            else
-                candidate[i] = s->settings.initial_std * normals[i];
-        }
-        dr__search_clip(s, candidate, s->settings.horizon);
-    }
-}
-
-dr_code dr__search_random_shooting(dr_search *s, dr_error *err)
-{
-    int elites;
-    if (s->is_discrete)
-        draw_choices(s);
+    if (c == 0)
+        dr__discrete_put_modes(s, 0);
     else
-        draw(s);
-    dr_code code = s->score(s->ud, s, 0, err);
-    if (code == DR_OK)
-        code = dr__search_select(&elites, s, err);
-    if (code != DR_OK)
-        return code;
-    memcpy(s->mean, s->candidates + (size_t)s->order[0] * s->sequence,
-           (size_t)s->sequence * sizeof *s->mean);
-    s->predicted_return = s->returns[s->order[0]];
-    dr__search_finish(s);
-    return DR_OK;
+        dr__discrete_draw(s, c, key, true);
 }
+
+static void draw(dr_search *s, int c)
+{
+    const dr_noise_key key = {.seed = s->action_seed, .row = (uint32_t)c};
+    if (s->is_discrete) {
+        draw_choices(s, c, &key);
+        return;
+    }
+    float *candidate = s->candidates + (size_t)c * s->sequence;
+    if (c == 0) {
+        memcpy(candidate, s->mean, (size_t)s->sequence * sizeof *candidate);
+        return;
+    }
+    float *normals = s->std; /* [horizon, width], of no other use in this search */
+    dr_noise_uniform(candidate, (size_t)s->sequence, &key, 0);
+    dr_noise_normal(normals, (size_t)s->sequence, &key, 1);
+    for (int i = 0; i < s->sequence; i++) {
+        int a = i % s->width;
+        if (isfinite(s->low[a]) && isfinite(s->high[a]))
+            candidate[i] = s->centre[a] + s->half[a] * (2.0f * candidate[i] - 1.0f);
+        else
+            candidate[i] = s->settings.initial_std * normals[i];
+    }
+    dr__search_clip(s, candidate, s->settings.horizon);
+}
+
+/* The best becomes the plan. */
+static void fit(dr_search *s, int step)
+{
+    const float *best = s->candidates + (size_t)s->order[0] * s->sequence;
+    memcpy(s->mean + step * s->width, best + step * s->width, (size_t)s->width * sizeof *best);
+}
+
+const dr_search_method dr__search_random_shooting = {
+    .draw = draw, .fit = fit, .one_iteration = true, .one_elite = true};

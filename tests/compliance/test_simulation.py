@@ -235,10 +235,12 @@ def test_a_row_is_the_same_alone_and_in_a_large_session(client):
         same({name: array[77:78] for name, array in of_many.items()}, of_one)
 
 
-def test_rows_of_many_connections_are_computed_together_and_see_only_themselves(served):
+def test_rows_of_many_connections_are_computed_together_and_see_only_themselves(start_daemon, tmp_path):
     """Sessions of one row and six of 256, each on a connection of its own: every reply has the
     bytes that it has when nobody else is there, though batches hold rows of several. The large
-    ones are sent first: while they are computed, the small ones gather."""
+    ones are sent first: while they are computed, the small ones gather. With long quanta none is
+    cut, so that batches can be counted."""
+    served = start_daemon("--zoo", make_zoo(tmp_path / "zoo", tiny=7), "--quantum-us", "1000000")
     sizes = [256] * 6 + [1] * 10
     outputs = ["reward", "observation", "state"]
     with contextlib.ExitStack() as stack:

@@ -33,8 +33,7 @@ typedef struct {
 static void set_up(fixture *f, uint32_t threads)
 {
     dr_error err;
-    dr_scheduler_options options = {
-        .works_max = 64, .rows_max = 1 << 20, .owner_works_max = 64, .long_max = 1};
+    dr_scheduler_options options = {.works_max = 64, .rows_max = 1 << 20, .owner_works_max = 64};
     cr_assert(eq(int, tiny_model_init(&f->tiny, 3, &err), DR_OK), "%s", err.message);
     cr_assert(eq(int, dr_served_create(&f->served, f->tiny.model, &err), DR_OK), "%s", err.message);
     cr_assert(eq(int, dr_scheduler_create(&f->scheduler, &options, &err), DR_OK));

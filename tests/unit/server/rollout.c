@@ -60,8 +60,7 @@ static fixture *create(uint32_t threads, uint32_t batch_rows, uint32_t pause)
 {
     dr_error err;
     fixture *f = dr_mem_zalloc(1, sizeof *f);
-    dr_scheduler_options options = {
-        .works_max = 4, .rows_max = 1 << 20, .owner_works_max = 4, .long_max = 1};
+    dr_scheduler_options options = {.works_max = 4, .rows_max = 1 << 20, .owner_works_max = 4};
     cr_assert(eq(int, tiny_model_init(&f->tiny, 3, &err), DR_OK), "%s", err.message);
     cr_assert(eq(int, dr_served_create(&f->served, f->tiny.model, &err), DR_OK), "%s", err.message);
     cr_assert(eq(int, dr_scheduler_create(&f->scheduler, &options, &err), DR_OK));

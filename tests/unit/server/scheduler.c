@@ -18,6 +18,7 @@ typedef struct {
 typedef struct {
     dr_scheduler *scheduler;
     dr_batch batch;
+    uint64_t row_ns; /* what a row takes, as the scheduler is told; 0: as it is */
     char text[512];
 } fixture;
 
@@ -38,14 +39,18 @@ static named_work make(char name, dr_work_owner *owner, uint32_t rows)
                                  .on_done = on_done}};
 }
 
-static void set_up(fixture *f)
+static void set_up_with(fixture *f, dr_scheduler_options options)
 {
     dr_error err;
-    dr_scheduler_options options = {
-        .works_max = 8, .rows_max = 100, .owner_works_max = 3, .long_max = 1};
     cr_assert(eq(int, dr_scheduler_create(&f->scheduler, &options, &err), DR_OK));
     cr_assert(eq(int, dr_batch_init(&f->batch, &err), DR_OK));
     f->text[0] = '\0';
+    f->row_ns = 0;
+}
+
+static void set_up(fixture *f)
+{
+    set_up_with(f, (dr_scheduler_options){.works_max = 8, .rows_max = 100, .owner_works_max = 3});
 }
 
 static void tear_down(fixture *f)
@@ -71,12 +76,22 @@ static void write_batch(fixture *f, const dr_batch *batch)
     }
 }
 
-/* Takes and finishes batches until nothing waits. */
+/* Takes and finishes one batch; false where there is none. */
+static bool run_one(fixture *f)
+{
+    if (dr_scheduler_take(f->scheduler, &f->batch, false) != DR_TAKE_BATCH) {
+        return false;
+    }
+    write_batch(f, &f->batch);
+    f->batch.run_ns = f->batch.rows * f->row_ns;
+    dr_scheduler_finish(f->scheduler, &f->batch);
+    return true;
+}
+
+/* Until nothing waits. */
 static const char *run_all(fixture *f)
 {
-    while (dr_scheduler_take(f->scheduler, &f->batch, false) == DR_TAKE_BATCH) {
-        write_batch(f, &f->batch);
-        dr_scheduler_finish(f->scheduler, &f->batch);
+    while (run_one(f)) {
     }
     return f->text;
 }
@@ -150,33 +165,6 @@ Test(scheduler, different_operations_take_turns_and_never_mix)
     submit(&f, &b);
     submit(&f, &c);
     cr_expect(eq(str, (char *)run_all(&f), "a4 | b4 | c4 | a4 | b4"));
-    tear_down(&f);
-}
-
-Test(scheduler, plans_leave_a_thread_to_the_others)
-{
-    fixture f;
-    set_up(&f);
-    dr_error err;
-    dr_batch second;
-    dr_work_owner one = {0}, two = {0};
-    named_work a = make('a', &one, 2), b = make('b', &two, 1);
-    a.work.is_long = true;
-    a.work.batch_rows = 1;
-    a.work.key.verb = 9;
-    submit(&f, &a);
-    submit(&f, &b);
-    cr_assert(eq(int, dr_batch_init(&second, &err), DR_OK));
-    cr_assert(eq(int, dr_scheduler_take(f.scheduler, &f.batch, false), DR_TAKE_BATCH));
-    write_batch(&f, &f.batch);
-    cr_assert(eq(int, dr_scheduler_take(f.scheduler, &second, false), DR_TAKE_BATCH));
-    write_batch(&f, &second);
-    dr_scheduler_finish(f.scheduler, &second);
-    /* The plan's second row waits, although this thread has nothing to do. */
-    cr_expect(eq(int, dr_scheduler_take(f.scheduler, &second, false), DR_TAKE_NOTHING));
-    dr_scheduler_finish(f.scheduler, &f.batch);
-    cr_expect(eq(str, (char *)run_all(&f), "a1 | b1 | a1"));
-    dr_batch_deinit(&second);
     tear_down(&f);
 }
 
@@ -378,5 +366,238 @@ Test(scheduler, a_stopped_one_gives_no_batch)
     set_up(&f);
     dr_scheduler_stop(f.scheduler);
     cr_expect(eq(int, dr_scheduler_take(f.scheduler, &f.batch, true), DR_TAKE_STOPPED));
+    tear_down(&f);
+}
+
+/* ---- quanta and classes ---- */
+
+/* Rows of 250 ns and quanta of four of them, as the lane of MODEL_A and that of MODEL_B know. */
+static void set_up_quanta(fixture *f)
+{
+    set_up_with(
+        f, (dr_scheduler_options){
+               .works_max = 1000, .rows_max = 100000, .owner_works_max = 1000, .quantum_ns = 1100});
+    f->row_ns = 250;
+    for (int i = 0; i < 2; i++) {
+        dr_work_owner owner = {0};
+        named_work w = make('w', &owner, 100);
+        w.work.batch_rows = 50;
+        w.work.work_class = DR_CLASS_BATCH;
+        w.work.key.model = i ? &MODEL_B : &MODEL_A;
+        submit(f, &w);
+        run_all(f);
+        f->text[0] = '\0';
+    }
+}
+
+static named_work make_of(dr_work_class c, char name, dr_work_owner *owner, uint32_t rows)
+{
+    named_work w = make(name, owner, rows);
+    w.work.work_class = c;
+    w.work.batch_rows = 50;
+    return w;
+}
+
+Test(scheduler, a_long_work_is_cut_into_quanta_and_who_comes_meanwhile_is_next)
+{
+    fixture f;
+    set_up_quanta(&f);
+    dr_work_owner one = {0}, two = {0};
+    named_work a = make_of(DR_CLASS_INTERACTIVE, 'a', &one, 14);
+    named_work b = make_of(DR_CLASS_INTERACTIVE, 'b', &two, 1);
+    submit(&f, &a);
+    run_one(&f);
+    submit(&f, &b);
+    cr_expect(eq(str, (char *)run_all(&f), "a4 | a3 b1 | a4 | a3"));
+    tear_down(&f);
+}
+
+Test(scheduler, the_urgent_come_first_and_the_others_fill_the_room)
+{
+    fixture f;
+    set_up_quanta(&f);
+    dr_work_owner one = {0}, two = {0}, three = {0};
+    named_work a = make_of(DR_CLASS_BATCH, 'a', &one, 9);
+    named_work b = make_of(DR_CLASS_PLAN, 'b', &two, 3);
+    named_work c = make_of(DR_CLASS_INTERACTIVE, 'c', &three, 2);
+    submit(&f, &a);
+    submit(&f, &b);
+    submit(&f, &c);
+    cr_expect(eq(str, (char *)run_all(&f), "c2 b2 | b1 a3 | a4 | a2"));
+    tear_down(&f);
+}
+
+Test(scheduler, an_owner_has_its_place_in_each_class)
+{
+    fixture f;
+    set_up_quanta(&f);
+    dr_work_owner one = {0};
+    named_work a = make_of(DR_CLASS_BATCH, 'a', &one, 9);
+    named_work b = make_of(DR_CLASS_INTERACTIVE, 'b', &one, 1);
+    submit(&f, &a);
+    run_one(&f);
+    submit(&f, &b);
+    cr_expect(eq(str, (char *)run_all(&f), "a4 | b1 a3 | a2"));
+    tear_down(&f);
+}
+
+/* Every class has works in a lane that nobody else uses, all the time. */
+static void flood(fixture *f, int rounds, uint32_t taken[DR_CLASS_COUNT])
+{
+    dr_work_owner owners[DR_CLASS_COUNT] = {0};
+    named_work works[DR_CLASS_COUNT];
+    for (int i = 0; i < rounds; i++) {
+        for (int c = 0; c < DR_CLASS_COUNT; c++) {
+            if (owners[c].queued == 0) {
+                works[c] = make_of((dr_work_class)c, (char)('a' + c), &owners[c], 4);
+                works[c].work.key.outputs = (uint64_t)c;
+                submit(f, &works[c]);
+            }
+        }
+        cr_assert(eq(int, dr_scheduler_take(f->scheduler, &f->batch, false), DR_TAKE_BATCH));
+        taken[f->batch.work_class] += f->batch.rows;
+        f->batch.run_ns = f->batch.rows * f->row_ns;
+        dr_scheduler_finish(f->scheduler, &f->batch);
+    }
+    run_all(f);
+}
+
+Test(scheduler, classes_share_the_time_by_weight_and_none_starves)
+{
+    fixture f;
+    set_up_quanta(&f);
+    uint32_t warm[DR_CLASS_COUNT] = {0}, taken[DR_CLASS_COUNT] = {0};
+    flood(&f, 200, warm);
+    flood(&f, 2100, taken);
+    double all = taken[0] + taken[1] + taken[2];
+    cr_expect(epsilon_eq(dbl, taken[DR_CLASS_INTERACTIVE] / all, 16.0 / 21, 0.02));
+    cr_expect(epsilon_eq(dbl, taken[DR_CLASS_PLAN] / all, 4.0 / 21, 0.02));
+    cr_expect(epsilon_eq(dbl, taken[DR_CLASS_BATCH] / all, 1.0 / 21, 0.02));
+    tear_down(&f);
+}
+
+Test(scheduler, who_was_alone_for_long_owes_nothing_and_who_paused_comes_first)
+{
+    fixture f;
+    set_up_quanta(&f);
+    dr_work_owner one = {0}, two = {0};
+    named_work a = make_of(DR_CLASS_BATCH, 'a', &one, 60);
+    named_work b = make_of(DR_CLASS_INTERACTIVE, 'b', &two, 4);
+    b.work.key.model = &MODEL_B;
+    submit(&f, &a);
+    for (int i = 0; i < 10; i++) {
+        run_one(&f);
+    }
+    submit(&f, &b);
+    f.text[0] = '\0';
+    run_one(&f);
+    run_one(&f);
+    cr_expect(eq(str, f.text, "b4 | a4"));
+    run_all(&f);
+    tear_down(&f);
+}
+
+Test(scheduler, a_class_that_has_its_turn_is_not_pushed_out_of_its_own_lane)
+{
+    fixture f;
+    set_up_quanta(&f);
+    dr_work_owner one = {0}, two = {0};
+    named_work a = make_of(DR_CLASS_BATCH, 'a', &one, 40);
+    named_work b = make_of(DR_CLASS_INTERACTIVE, 'b', &two, 4000);
+    submit(&f, &a);
+    submit(&f, &b);
+    int rounds = 0;
+    while (a.done == 0 && run_one(&f)) {
+        f.text[0] = '\0';
+        rounds++;
+    }
+    cr_expect(le(int, rounds, 17 * 10 + 1), "ten quanta, each after sixteen of the other class");
+    dr_scheduler_cancel(f.scheduler, &b.work);
+    tear_down(&f);
+}
+
+Test(scheduler, figures_say_what_happened_to_works)
+{
+    fixture f;
+    set_up_quanta(&f);
+    const dr_class_figures *figures = dr_scheduler_figures(f.scheduler, DR_CLASS_BATCH);
+    dr_histogram_snapshot queue, batch, queue_before, batch_before;
+    uint64_t rows_before = atomic_load(&figures->rows);
+    dr_histogram_read(&queue_before, &figures->queue_ns);
+    dr_histogram_read(&batch_before, &figures->batch_rows);
+    dr_work_owner one = {0};
+    named_work a = make_of(DR_CLASS_BATCH, 'a', &one, 6);
+    named_work b = make_of(DR_CLASS_BATCH, 'b', &one, 1);
+    named_work c = make_of(DR_CLASS_BATCH, 'c', &one, 8);
+    submit(&f, &a);
+    submit(&f, &b);
+    submit(&f, &c);
+    b.work.deadline_ns = 1; /* long ago */
+    dr_scheduler_cancel(f.scheduler, &b.work);
+    run_one(&f);
+    run_one(&f);
+    dr_scheduler_cancel(f.scheduler, &c.work);
+    cr_expect(eq(str, f.text, "a4 | a2 c2"));
+    cr_expect(eq(u64, atomic_load(&figures->late[DR_PLACE_QUEUE]), 1));
+    cr_expect(eq(u64, atomic_load(&figures->late[DR_PLACE_COMPUTE]), 0));
+    cr_expect(eq(u64, atomic_load(&figures->cancelled[DR_PLACE_QUEUE]), 0));
+    cr_expect(eq(u64, atomic_load(&figures->cancelled[DR_PLACE_COMPUTE]), 1));
+    cr_expect(eq(u64, atomic_load(&figures->rows) - rows_before, 8));
+    dr_histogram_read(&queue, &figures->queue_ns);
+    dr_histogram_read(&batch, &figures->batch_rows);
+    cr_expect(eq(u64, queue.count - queue_before.count, 2), "a and c; b was never taken");
+    cr_expect(eq(u64, batch.count - batch_before.count, 2));
+    cr_expect(eq(u64, batch.sum - batch_before.sum, 8));
+    tear_down(&f);
+}
+
+Test(scheduler, a_chain_past_its_deadline_goes_no_further)
+{
+    fixture f;
+    set_up_quanta(&f);
+    dr_work_owner one = {0};
+    chain a = make_chain(&f, 'a', &one, 2, 9);
+    a.named.work.batch_rows = 50;
+    a.named.work.deadline_ns = 1;
+    submit(&f, &a.named);
+    cr_expect(eq(str, (char *)run_all(&f), "a2"));
+    cr_expect(eq(int, a.end, DR_DEADLINE_EXCEEDED));
+    cr_expect(eq(int, a.named.done, 1));
+    tear_down(&f);
+}
+
+/* ---- too much ---- */
+
+Test(scheduler, a_work_that_would_wait_too_long_is_refused_with_a_time_to_try_again)
+{
+    fixture f;
+    dr_error err;
+    set_up_with(&f, (dr_scheduler_options){.works_max = 100,
+                                           .rows_max = 100000,
+                                           .owner_works_max = 100,
+                                           .threads = 2,
+                                           .wait_ns_max = 1000000000});
+    f.row_ns = 50000000;
+    dr_work_owner one = {0}, two = {0}, three = {0};
+    named_work a = make_of(DR_CLASS_INTERACTIVE, 'a', &one, 60);
+    named_work b = make_of(DR_CLASS_INTERACTIVE, 'b', &one, 30);
+    named_work c = make_of(DR_CLASS_INTERACTIVE, 'c', &two, 1);
+    named_work d = make_of(DR_CLASS_BATCH, 'd', &three, 60);
+    submit(&f, &a);
+    run_one(&f); /* now 50 ms a row are known, ten rows of a are left of 60 by estimate */
+    cr_expect(eq(int, dr_scheduler_submit(f.scheduler, &b.work, &err), DR_OK),
+              "what was estimated before anything was known is short");
+    cr_expect(eq(int, dr_scheduler_submit(f.scheduler, &d.work, &err), DR_OK));
+    named_work e = make_of(DR_CLASS_BATCH, 'e', &three, 60);
+    cr_expect(eq(int, dr_scheduler_submit(f.scheduler, &e.work, &err), DR_RESOURCE_EXHAUSTED));
+    cr_expect(eq(str, (char *)err.reason, "QUEUE_FULL"));
+    cr_expect(ge(u32, err.retry_after_ms, 50));
+    cr_expect(eq(int, dr_scheduler_submit(f.scheduler, &c.work, &err), DR_OK),
+              "who wants little has its share at once, whoever waits");
+    cr_expect(eq(
+        u64,
+        atomic_load(&dr_scheduler_figures(f.scheduler, DR_CLASS_BATCH)->refused[DR_REFUSED_WAIT]),
+        1));
+    run_all(&f);
     tear_down(&f);
 }

@@ -24,11 +24,8 @@ static const dr_plan_settings settings = {.method = DR_PLAN_CEM,
 /* How many steps choose as the target does; every step must be one choice. */
 static const int target[HORIZON] = {2, 0, 3, 3, 1, 2};
 
-static dr_code score_matches(void *ud, dr_search *s, int iteration, dr_error *err)
+static void score_matches(dr_search *s)
 {
-    (void)ud;
-    (void)iteration;
-    (void)err;
     for (int c = 0; c < s->settings.candidates; c++) {
         float matches = 0;
         for (int k = 0; k < HORIZON; k++) {
@@ -41,15 +38,24 @@ static dr_code score_matches(void *ud, dr_search *s, int iteration, dr_error *er
         }
         s->returns[c] = matches;
     }
-    return DR_OK;
+    dr__search_take_scores(s);
+}
+
+static void run(dr_search *s)
+{
+    while (s->phase != DR_SEARCH_DONE) {
+        cr_assert(eq(int, dr__search_think(s, 100, NULL), DR_OK));
+        if (s->phase == DR_SEARCH_SCORE)
+            score_matches(s);
+    }
 }
 
 static dr_search *create(const dr_plan_settings *s)
 {
-    dr_search *search;
-    cr_assert(eq(int, dr__search_create(&search, s, &actions, NULL), DR_OK));
+    void *memory = dr_mem_alloc(dr__search_bytes(s, &actions));
+    cr_assert(ne(ptr, memory, NULL));
+    dr_search *search = dr__search_lay_out(memory, s, &actions);
     cr_assert(eq(int, search->width, CHOICES));
-    search->score = score_matches;
     return search;
 }
 
@@ -58,7 +64,7 @@ Test(discrete, cem_finds_the_optimum_and_says_how_sure_it_is)
     dr_search *s = create(&settings);
     const dr_noise_key key = {.seed = 1};
     dr__search_start(s, &key, NULL);
-    cr_assert(eq(int, dr__search_cem(s, NULL), DR_OK));
+    run(s);
     for (int k = 0; k < HORIZON; k++)
         for (int i = 0; i < CHOICES; i++)
             cr_expect(
@@ -67,7 +73,7 @@ Test(discrete, cem_finds_the_optimum_and_says_how_sure_it_is)
     cr_expect(eq(flt, s->predicted_return, (float)HORIZON));
     const float wanted[CHOICES] = {0, 0, 1, 0};
     cr_expect(zero(int, memcmp(s->action, wanted, sizeof wanted)));
-    dr__search_destroy(s);
+    dr_mem_free(s);
 }
 
 Test(discrete, cem_fits_how_often_the_elites_chose)
@@ -77,14 +83,14 @@ Test(discrete, cem_fits_how_often_the_elites_chose)
     dr_search *s = create(&one);
     const dr_noise_key key = {.seed = 3};
     dr__search_start(s, &key, NULL);
-    cr_assert(eq(int, dr__search_cem(s, NULL), DR_OK));
+    run(s);
     for (int i = 0; i < SEQUENCE; i++) {
         double often = 0;
         for (int e = 0; e < 20; e++)
             often += s->candidates[s->order[e] * SEQUENCE + i] / 20.0;
         cr_expect(epsilon_eq(dbl, s->mean[i], 0.9 * often + 0.1 / CHOICES, 1e-6));
     }
-    dr__search_destroy(s);
+    dr_mem_free(s);
 }
 
 /* Chi-square of 10^5 draws of each choice: 3 degrees of freedom, 16.3 is the 0.1 % bound. */
@@ -119,7 +125,7 @@ Test(discrete, candidates_follow_their_chances_and_random_ones_are_even)
     }
     cr_expect(lt(dbl, chi_square(counts[0], chances), 16.3));
     cr_expect(lt(dbl, chi_square(counts[1], even), 16.3));
-    dr__search_destroy(s);
+    dr_mem_free(s);
 }
 
 Test(discrete, a_start_mixes_the_warm_chances_with_uniform_ones)
@@ -138,15 +144,17 @@ Test(discrete, a_start_mixes_the_warm_chances_with_uniform_ones)
     dr__search_start(s, &key, NULL);
     for (int i = 0; i < SEQUENCE; i++)
         cr_expect(eq(flt, s->mean[i], 0.25f));
-    dr__search_destroy(s);
+    dr_mem_free(s);
 }
 
 Test(discrete, random_shooting_returns_the_best_it_drew_or_a_better_warm_start)
 {
-    dr_search *s = create(&settings);
+    dr_plan_settings shooting = settings;
+    shooting.method = DR_PLAN_RANDOM_SHOOTING;
+    dr_search *s = create(&shooting);
     const dr_noise_key key = {.seed = 1};
     dr__search_start(s, &key, NULL);
-    cr_assert(eq(int, dr__search_random_shooting(s, NULL), DR_OK));
+    run(s);
     int best = 0;
     for (int c = 1; c < CANDIDATES; c++)
         best = s->returns[c] > s->returns[best] ? c : best;
@@ -159,10 +167,10 @@ Test(discrete, random_shooting_returns_the_best_it_drew_or_a_better_warm_start)
     for (int k = 0; k < HORIZON; k++)
         warm[k * CHOICES + target[k]] = 1;
     dr__search_start(s, &key, warm);
-    cr_assert(eq(int, dr__search_random_shooting(s, NULL), DR_OK));
+    run(s);
     cr_expect(zero(int, memcmp(s->mean, warm, sizeof warm)));
     cr_expect(eq(flt, s->predicted_return, (float)HORIZON));
-    dr__search_destroy(s);
+    dr_mem_free(s);
 }
 
 Test(discrete, action_noise_is_the_chance_of_a_uniform_action)
@@ -182,7 +190,7 @@ Test(discrete, action_noise_is_the_chance_of_a_uniform_action)
             counts[i] += s->action[i];
     }
     cr_expect(lt(dbl, chi_square(counts, wanted), 16.3));
-    dr__search_destroy(s);
+    dr_mem_free(s);
 }
 
 /* ---- in a model ---- */

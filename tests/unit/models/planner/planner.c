@@ -188,22 +188,19 @@ Test(planner, returns_are_those_of_each_candidate_stepped_alone)
         dr_plan_settings s = settings;
         s.discount = 0.9f;
         s.terminal_value = terminal;
-        dr_search *search;
-        dr_rollout *rollout;
+        s.iterations = 1;
+        dr_planner *planner;
         dr_error err = {0};
-        const dr_space_leaf *leaf = &tiny.manifest->action_space->leaves[0];
-        cr_assert(eq(int, dr__search_create(&search, &s, leaf, &err), DR_OK));
-        cr_assert(eq(int, dr__rollout_create(&rollout, tiny.model, &s, 7, &err), DR_OK));
-        const dr_noise_key draw = {.seed = 5};
-        dr_noise_normal(search->candidates, 24 * 5 * 2, &draw, 0);
-        dr__rollout_start(rollout, state, &key, NULL);
-        cr_assert(eq(int, dr__rollout_score(rollout, search, 0, &err), DR_OK));
+        plan p = {.result = {.action = p.action, .mean = p.mean}};
+        cr_assert(eq(int, dr__planner_create(&planner, tiny.model, &s, 7, &err), DR_OK));
+        cr_assert(
+            eq(int, dr_planner_run(planner, &p.result, state, &key, false, NULL, &err), DR_OK));
+        const dr_search *search = dr__planner_search(planner);
         for (int c = 0; c < 24; c++)
             cr_expect(eq(flt, search->returns[c],
                          (float)return_of(search->candidates + c * 10, c, &key, &s)),
                       "candidate %d, terminal %d", c, terminal);
-        dr__rollout_destroy(rollout);
-        dr__search_destroy(search);
+        dr_planner_destroy(planner);
     }
 }
 
