@@ -549,6 +549,13 @@ void dr_http2_abort_calls(dr_http2 *http2, unsigned flags, const dr_error *err)
     }
 }
 
+void dr_http2_drain_calls(dr_http2 *http2)
+{
+    for (dr_call *call = http2->calls; call; call = call->next) {
+        dr__call_drain(call);
+    }
+}
+
 const char *dr_http2_library_version(void)
 {
     return NGHTTP2_VERSION;

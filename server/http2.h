@@ -45,6 +45,8 @@ void dr_http2_announce_goaway(dr_http2 *http2);
 void dr_http2_goaway(dr_http2 *http2);
 /* Aborts every call that has one of the method flags (0 = all). */
 void dr_http2_abort_calls(dr_http2 *http2, unsigned flags, const dr_error *err);
+/* Tells every call that the daemon shuts down. */
+void dr_http2_drain_calls(dr_http2 *http2);
 
 const char *dr_http2_library_version(void);
 

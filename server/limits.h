@@ -33,7 +33,8 @@
 #define DR_INFLATE_TURN_BYTES (1u << 20)  /* decompressed in one turn of the loop, all calls */
 #define DR_INFLATE_STEP_BYTES (64u << 10) /* of it, of one call before the next */
 #define DR_CALL_METADATA_MAX 16           /* pairs that a service adds to one answer */
-#define DR_CALLS_KEPT 64                  /* finished calls kept for the next ones */
+#define DR_CALLS_KEPT 1024       /* finished calls kept for the next ones */
+#define DR_CALL_KEPT_BYTES 16384 /* such a call keeps no buffer larger than this */
 
 #define DR_REQUEST_ID_BYTES 64 /* of an x-request-id that is taken over */
 #define DR_SLOW_MS_DEFAULT 10000
@@ -76,6 +77,11 @@
 #define DR_IMAGINE_CHUNK_BYTES_MAX (64u << 20)
 #define DR_IMAGINE_GROUP_ROWS 1024           /* trajectories advanced together ... */
 #define DR_IMAGINE_GROUP_BYTES (16ull << 20) /* ... fewer where they would take more */
+
+/* ---- one Interact stream ---- */
+#define DR_INTERACT_REQUESTS_MAX 1024 /* not answered yet; then the client is held back */
+#define DR_INTERACT_REQUEST_BYTES_MAX (8u << 20) /* of them; one larger request alone is taken */
+#define DR_INTERACT_SESSION_WORKS_MAX 64 /* requests of one session that run beside each other */
 
 /* ---- compute ---- */
 #define DR_COMPUTE_THREADS_MAX 256

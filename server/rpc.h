@@ -39,6 +39,7 @@
 struct ProtobufCMessage;
 struct ProtobufCMessageDescriptor;
 typedef struct dr_call dr_call;
+typedef struct dr_rpc_entry dr_rpc_entry;
 typedef struct dr_loop dr_loop;
 
 enum {
@@ -57,6 +58,8 @@ typedef struct {
     void (*on_half_closed)(dr_call *call);                  /* client streams only */
     void (*on_writable)(dr_call *call);                     /* may be NULL */
     void (*on_cancelled)(dr_call *call);                    /* may be NULL */
+    /* A stream that finishes itself when the daemon shuts down; may be NULL. No new calls then. */
+    void (*on_drain)(dr_call *call);
 } dr_rpc_method;
 
 typedef struct {
@@ -72,6 +75,8 @@ typedef struct {
  * Unpackable sizes fail the call with RESOURCE_EXHAUSTED or INTERNAL, so the result may be
  * ignored by one-shot senders; false = the call is over, stop producing. */
 bool dr_call_send(dr_call *call, const struct ProtobufCMessage *message);
+/* The same for a message that is packed already. */
+bool dr_call_send_packed(dr_call *call, const void *bytes, size_t length);
 /* Sends and finishes with OK. */
 void dr_call_reply(dr_call *call, const struct ProtobufCMessage *message);
 /* NULL or code DR_OK: success. Otherwise the status carries err's message and, as
@@ -139,5 +144,38 @@ void *dr_call_get_service(const dr_call *call); /* the service's ud */
 void dr_call_set_ud(dr_call *call, void *ud);   /* the handler's own, NULL at the start */
 void *dr_call_get_ud(const dr_call *call);
 dr_loop *dr_call_loop(const dr_call *call);
+
+/* ---- calls inside a stream ----
+ * A stream whose messages are requests of other methods (Interact). Each becomes an inner call: a
+ * dr_call with an arena, a deadline and an end of its own, for the handler that answers the method
+ * on the wire too. The handler sees no difference; the answer goes to the stream.
+ *
+ *   create ──→ run ──→ on_answer ──→ on_idle ──→ release
+ *      └─────── abort ───↗ (its own deadline, too)
+ */
+typedef struct {
+    /* Once. The answer, which lives until this returns, or NULL and why there is none. */
+    void (*on_answer)(dr_call *inner, const struct ProtobufCMessage *message, const dr_error *err);
+    /* Once, after the answer: nothing of it runs any more. */
+    void (*on_idle)(dr_call *inner);
+} dr_inner_sink;
+
+/* What answers a path; NULL: nothing does. */
+const dr_rpc_entry *dr_inner_find_method(const dr_call *outer, const char *path);
+/* From on_message of `outer`: the request with all its memory becomes the inner call's, which is
+ * the caller's to release and keeps `outer`. `entry` NULL: it will not be run. NULL without
+ * memory. */
+dr_call *dr_inner_create(dr_call *outer, const dr_rpc_entry *entry, const dr_inner_sink *sink);
+/* The sink's own; a handler has another. */
+void dr_inner_set_ud(dr_call *inner, void *ud);
+void *dr_inner_get_ud(const dr_call *inner);
+/* Set while it is not run: `timeout_ms` counts from now, 0 = none but that of `outer`. */
+void dr_inner_set_timeout(dr_call *inner, uint32_t timeout_ms);
+/* Hands the request to the method's handler. */
+void dr_inner_run(dr_call *inner, const void *request);
+/* Ends it where it stands: the handler, if it was run, hears on_cancelled. */
+void dr_inner_abort(dr_call *inner, const dr_error *err);
+/* Counts its request among what the daemon holds, or RESOURCE_EXHAUSTED. */
+DR_CHECKED dr_code dr_inner_charge(dr_call *inner, dr_error *err);
 
 #endif

@@ -7,140 +7,9 @@
 #include "server/limits.h"
 #include "server/server_impl.h"
 
-enum { KEPT_BYTES = 16384 }; /* a recycled call keeps no buffer larger than this */
-
-/* ---- memory ---- */
-
-/* Counts what a call holds for its client; false where the daemon holds enough already. */
-bool dr__call_charge(dr_call *call, uint64_t bytes)
-{
-    dr_server_stats *stats = &call->server->stats;
-    call->charged += bytes;
-    stats->received_bytes += bytes;
-    return stats->received_bytes <= call->server->options.received_bytes_max;
-}
-
-void dr__call_discharge(dr_call *call, uint64_t bytes)
-{
-    call->charged -= bytes;
-    call->server->stats.received_bytes -= bytes;
-}
-
-dr_code dr__call_fail_full(const dr_call *call, dr_error *err)
-{
-    dr_fail(err, DR_RESOURCE_EXHAUSTED,
-            "the daemon holds %llu bytes of requests already, at most %llu are taken",
-            (unsigned long long)call->server->stats.received_bytes,
-            (unsigned long long)call->server->options.received_bytes_max);
-    err->retry_after_ms = 1000;
-    return err->code;
-}
-
-dr_call *dr__call_create(dr_server *server, dr_http2 *http2, int32_t stream_id)
-{
-    dr_call *call = server->kept_calls;
-    dr_arena arena, scratch;
-    dr_buf out;
-    if (call) {
-        server->kept_calls = call->next;
-        server->kept_call_count--;
-        arena = call->arena;
-        scratch = call->scratch;
-        out = call->out;
-    } else {
-        call = dr_mem_alloc(sizeof *call);
-        if (!call) {
-            return NULL;
-        }
-        dr_arena_init(&arena, 0);
-        dr_arena_init(&scratch, 0);
-        dr_buf_init(&out, DR_REPLY_BYTES_MAX);
-    }
-    memset(call, 0, sizeof *call);
-    call->arena = arena;
-    call->scratch = scratch;
-    call->out = out;
-    call->arena.max = DR_CALL_ARENA_BYTES;
-    call->server = server;
-    call->http2 = http2;
-    call->stream_id = stream_id;
-    call->references = 1;
-    call->deadline_ns = UINT64_MAX;
-    call->came_ns = dr_loop_now_ns();
-    call->record = &server->table.records[server->table.count];
-    dr_grpc_reader_init(&call->reader, server->options.message_bytes_max);
-    dr_buf_init(&call->pending, 4 * DR_STREAM_WINDOW_BYTES);
-    snprintf(call->peer, sizeof call->peer, "%s", dr__http2_peer(http2));
-    call->is_loopback = dr__http2_is_loopback(http2);
-    server->stats.calls++;
-    server->stats.calls_open++;
-    return call;
-}
-
-static void recycle_arena(dr_arena *arena)
-{
-    if (arena->used > KEPT_BYTES) {
-        dr_arena_deinit(arena);
-    } else {
-        dr_arena_reset(arena);
-    }
-}
-
-static void free_call(dr_call *call)
-{
-    dr_server *server = call->server;
-    DR_ASSERT(!call->http2 && !dr_timer_is_started(&call->deadline));
-    dr__call_discharge(call, call->charged);
-    server->stats.calls_open--;
-    dr_grpc_reader_deinit(&call->reader);
-    dr_buf_deinit(&call->pending);
-    if (server->kept_call_count >= DR_CALLS_KEPT || server->closing) {
-        dr_arena_deinit(&call->arena);
-        dr_arena_deinit(&call->scratch);
-        dr_buf_deinit(&call->out);
-        dr_mem_free(call);
-        return;
-    }
-    recycle_arena(&call->arena);
-    recycle_arena(&call->scratch);
-    if (call->out.size > KEPT_BYTES) {
-        dr_buf_deinit(&call->out);
-    }
-    dr_buf_clear(&call->out);
-    call->next = server->kept_calls;
-    server->kept_calls = call;
-    server->kept_call_count++;
-}
-
-void dr__calls_free_kept(dr_server *server)
-{
-    while (server->kept_calls) {
-        dr_call *call = server->kept_calls;
-        server->kept_calls = call->next;
-        dr_arena_deinit(&call->arena);
-        dr_arena_deinit(&call->scratch);
-        dr_buf_deinit(&call->out);
-        dr_mem_free(call);
-    }
-    server->kept_call_count = 0;
-}
-
-void dr_call_retain(dr_call *call)
-{
-    call->references++;
-}
-
-void dr_call_release(dr_call *call)
-{
-    DR_ASSERT(call->references > 0);
-    if (--call->references == 0) {
-        free_call(call);
-    }
-}
-
 /* ---- the end of a call ---- */
 
-static void set_over(dr_call *call)
+void dr__call_set_over(dr_call *call)
 {
     atomic_store_explicit(&call->over, true, memory_order_release);
     dr_timer_stop(call->server->loop, &call->deadline);
@@ -151,7 +20,7 @@ static void finish_http(dr_call *call, const dr_error *err, int http_status)
     if (dr_call_is_over(call)) {
         return;
     }
-    set_over(call);
+    dr__call_set_over(call);
     dr__call_record(call, err);
     call->finished = true;
     if (err) {
@@ -169,6 +38,10 @@ static void finish_http(dr_call *call, const dr_error *err, int http_status)
 
 void dr_call_finish(dr_call *call, const dr_error *err)
 {
+    if (call->outer) {
+        dr__inner_answer(call, NULL, err);
+        return;
+    }
     bool needs_headers = !err || err->code == DR_OK || call->initial;
     if (!dr_call_is_over(call) && !call->responding && needs_headers) {
         /* Without an answer there are still headers and trailers of their own. */
@@ -191,11 +64,13 @@ void dr__call_abort(dr_call *call, const dr_error *err)
         return;
     }
     dr_call_retain(call);
-    if (!call->out_begun) {
+    if (call->outer) {
+        dr__inner_answer(call, NULL, err);
+    } else if (!call->out_begun) {
         dr_buf_clear(&call->out); /* nothing of it has left: the status goes at once */
         finish_http(call, err, 200);
     } else { /* in the middle of a message that the client does not fetch */
-        set_over(call);
+        dr__call_set_over(call);
         dr__call_record(call, err);
         dr__http2_reset(call->http2, call);
     }
@@ -212,10 +87,17 @@ static void on_deadline(dr_timer *timer)
     dr__call_abort(call, &late);
 }
 
+void dr__call_drain(dr_call *call)
+{
+    if (call->started && !dr_call_is_over(call) && call->method->on_drain) {
+        call->method->on_drain(call);
+    }
+}
+
 void dr__call_lost(dr_call *call)
 {
     bool was_over = dr_call_is_over(call);
-    set_over(call);
+    dr__call_set_over(call);
     call->http2 = NULL;
     if (!was_over) {
         dr_error left;
@@ -229,6 +111,12 @@ void dr__call_lost(dr_call *call)
 
 /* ---- the beginning ---- */
 
+void dr__call_start_deadline(dr_call *call, uint64_t due_ns)
+{
+    call->deadline_ns = due_ns;
+    dr_timer_start(call->server->loop, &call->deadline, due_ns, on_deadline);
+}
+
 static void start_deadline(dr_call *call)
 {
     const unsigned streams = DR_RPC_CLIENT_STREAM | DR_RPC_SERVER_STREAM;
@@ -239,8 +127,7 @@ static void start_deadline(dr_call *call)
     }
     uint64_t ns = call->has_timeout ? call->timeout_ns : most;
     ns = capped && ns > most ? most : ns;
-    call->deadline_ns = dr_loop_now_ns() + ns;
-    dr_timer_start(call->server->loop, &call->deadline, call->deadline_ns, on_deadline);
+    dr__call_start_deadline(call, dr_loop_now_ns() + ns);
 }
 
 void dr__call_begin(dr_call *call)
@@ -292,7 +179,7 @@ void dr__call_take_message(dr_call *call, const uint8_t *bytes, size_t length, d
     }
     call->method->on_message(call, request);
     dr__call_discharge(call, length);
-    recycle_arena(arena);
+    dr__arena_recycle(arena);
 }
 
 /* The service pauses, or a compressed message is on its way. */
@@ -303,7 +190,7 @@ static bool is_held(const dr_call *call)
 
 static void drop_large_body(dr_call *call)
 {
-    if (call->reader.body.size > KEPT_BYTES) {
+    if (call->reader.body.size > DR_CALL_KEPT_BYTES) {
         dr__call_discharge(call, call->reader.body.size);
         dr_grpc_reader_drop(&call->reader);
     }
@@ -447,20 +334,20 @@ void dr__call_promise(dr_call *call, size_t length)
     call->out_begun = call->out_begun || length > 0;
 }
 
-bool dr_call_send(dr_call *call, const struct ProtobufCMessage *message)
+/* What has left makes room, where it is most of the queue. */
+static void make_room(dr_call *call)
 {
-    if (dr_call_is_over(call)) {
-        return false;
-    }
     if (call->out_sent > DR_CALL_OUT_HIGH && call->out_sent > dr__call_waiting(call)) {
         dr_buf_consume(&call->out, call->out_sent);
         call->out_sent = 0;
     }
-    dr_error err;
-    size_t from = call->out.length;
-    if (dr__rpc_pack(&call->out, message, &err) != DR_OK ||
-        dr__call_compress_message(call, from, &err) != DR_OK) {
-        dr__call_abort(call, &err);
+}
+
+/* What was appended at `from` is on its way, where it could be. */
+static bool queue(dr_call *call, size_t from, dr_code code, dr_error *err)
+{
+    if (code != DR_OK || dr__call_compress_message(call, from, err) != DR_OK) {
+        dr__call_abort(call, err);
         return false;
     }
     if (!call->responding) {
@@ -472,9 +359,34 @@ bool dr_call_send(dr_call *call, const struct ProtobufCMessage *message)
     return true;
 }
 
+bool dr_call_send(dr_call *call, const struct ProtobufCMessage *message)
+{
+    DR_ASSERT(!call->outer); /* a method of a stream of answers cannot be inside another */
+    if (dr_call_is_over(call)) {
+        return false;
+    }
+    dr_error err;
+    make_room(call);
+    size_t from = call->out.length;
+    return queue(call, from, dr__rpc_pack(&call->out, message, &err), &err);
+}
+
+bool dr_call_send_packed(dr_call *call, const void *bytes, size_t length)
+{
+    if (dr_call_is_over(call)) {
+        return false;
+    }
+    dr_error err;
+    make_room(call);
+    size_t from = call->out.length;
+    return queue(call, from, dr__rpc_frame(&call->out, bytes, length, &err), &err);
+}
+
 void dr_call_reply(dr_call *call, const struct ProtobufCMessage *message)
 {
-    if (dr_call_send(call, message)) {
+    if (call->outer) {
+        dr__inner_answer(call, message, NULL);
+    } else if (dr_call_send(call, message)) {
         dr_call_finish(call, NULL);
     }
 }
@@ -500,71 +412,4 @@ void dr__call_sent(dr_call *call, size_t length)
             call->method->on_writable(call);
         }
     }
-}
-
-/* ---- what is known ---- */
-
-bool dr_call_is_over(const dr_call *call)
-{
-    return atomic_load_explicit(&call->over, memory_order_acquire);
-}
-
-dr_arena *dr_call_arena(dr_call *call)
-{
-    return &call->arena;
-}
-
-uint64_t dr_call_deadline_ns(const dr_call *call)
-{
-    return call->deadline_ns;
-}
-
-const char *dr_call_method(const dr_call *call)
-{
-    return call->method->path;
-}
-
-const char *dr_call_peer(const dr_call *call)
-{
-    return call->peer;
-}
-
-bool dr_call_is_loopback(const dr_call *call)
-{
-    return call->is_loopback;
-}
-
-const char *dr_call_metadata(const dr_call *call, const char *key)
-{
-    for (const dr_metadata *pair = call->metadata; pair; pair = pair->next) {
-        if (strcmp(pair->key, key) == 0) {
-            return pair->value;
-        }
-    }
-    return NULL;
-}
-
-const char *dr_call_request_id(const dr_call *call)
-{
-    return call->request_id;
-}
-
-void *dr_call_get_service(const dr_call *call)
-{
-    return call->service->ud;
-}
-
-void dr_call_set_ud(dr_call *call, void *ud)
-{
-    call->ud = ud;
-}
-
-void *dr_call_get_ud(const dr_call *call)
-{
-    return call->ud;
-}
-
-dr_loop *dr_call_loop(const dr_call *call)
-{
-    return call->server->loop;
 }

@@ -130,7 +130,8 @@ dr_code dr__call_check_headers(dr_call *call, int *http_status, dr_error *err)
         return dr_fail(err, DR_PERMISSION_DENIED, "%s is answered only over loopback",
                        call->method->path);
     }
-    if (call->server->draining && (call->method->flags & DR_RPC_ENDS_ON_DRAIN)) {
+    if (call->server->draining &&
+        ((call->method->flags & DR_RPC_ENDS_ON_DRAIN) || call->method->on_drain)) {
         return dr_fail(err, DR_UNAVAILABLE, "the daemon is shutting down");
     }
     return DR_OK;

@@ -53,6 +53,7 @@ struct dr_call {
     bool takes_gzip : 1;  /* the client does */
     bool says_gzip : 1;   /* our headers do, or will */
     bool compressing : 1; /* the next answer */
+    bool idle_told : 1;   /* of an inner call */
 
     const dr_rpc_method *method; /* NULL = unknown path */
     const dr_rpc_service *service;
@@ -82,6 +83,11 @@ struct dr_call {
     size_t out_sent;                 /* of them, given to nghttp2 */
     dr_error status;                 /* once finished */
     dr_metadata *initial, *trailing; /* what the service adds to the answer */
+
+    /* ---- a call inside a stream ---- */
+    dr_call *outer; /* a reference; NULL: a call of its own */
+    const dr_inner_sink *sink;
+    void *sink_ud;
 
     /* for the record */
     dr_rpc_record *record; /* the method's, or that of unknown ones */
@@ -118,6 +124,8 @@ DR_CHECKED dr_code dr__call_check_headers(dr_call *call, int *http_status, dr_er
 
 /* Finishes with `err` and tells the service with on_cancelled: deadline, drain. */
 void dr__call_abort(dr_call *call, const dr_error *err);
+/* The daemon shuts down: a method with on_drain hears it. */
+void dr__call_drain(dr_call *call);
 void dr__calls_free_kept(dr_server *server);
 
 /* rpc_record.c */
@@ -126,6 +134,19 @@ void dr__call_take_request_id(dr_call *call, const char *id, size_t length);
 void dr__call_make_request_id(dr_call *call);
 /* Counts and logs the end of a call, the first time; NULL: it ends well. */
 void dr__call_record(dr_call *call, const dr_error *err);
+
+/* ---- between rpc_call.c, rpc_call_memory.c and rpc_inner.c ---- */
+
+/* A recycled or new one with one reference, nothing else set; NULL without memory. */
+dr_call *dr__call_take(dr_server *server);
+/* Empties it; a large one gives its memory back. */
+void dr__arena_recycle(dr_arena *arena);
+/* No handler is called after this, and no deadline comes. */
+void dr__call_set_over(dr_call *call);
+void dr__call_start_deadline(dr_call *call, uint64_t due_ns);
+void dr__inner_answer(dr_call *inner, const struct ProtobufCMessage *message, const dr_error *err);
+/* The stream's reference alone is left, and the answer is given. */
+void dr__inner_rest(dr_call *inner);
 
 /* ---- rpc_call.c and rpc_compress.c ---- */
 
@@ -149,6 +170,9 @@ DR_CHECKED dr_code dr__rpc_unpack(void **out, dr_arena *arena,
                                   const uint8_t *bytes, size_t length, dr_error *err);
 /* Appends prefix and packed message to `out`. */
 DR_CHECKED dr_code dr__rpc_pack(dr_buf *out, const struct ProtobufCMessage *message, dr_error *err);
+
+/* Appends prefix and a message packed before. */
+DR_CHECKED dr_code dr__rpc_frame(dr_buf *out, const void *bytes, size_t length, dr_error *err);
 
 /* rpc_status.c: google.rpc.Status of `err` packed into `out`; 0 = there is nothing to say beyond
  * code and message, or it does not fit. */

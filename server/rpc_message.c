@@ -141,9 +141,9 @@ dr_code dr__rpc_unpack(void **out, dr_arena *arena, const ProtobufCMessageDescri
     return DR_OK;
 }
 
-dr_code dr__rpc_pack(dr_buf *out, const ProtobufCMessage *message, dr_error *err)
+/* Room for a message of that length behind its prefix, which is written. */
+static dr_code begin_frame(dr_buf *out, size_t length, dr_error *err)
 {
-    size_t length = protobuf_c_message_get_packed_size(message);
     if (length > UINT32_MAX - DR_GRPC_PREFIX) {
         return dr_fail(err, DR_RESOURCE_EXHAUSTED, "an answer of %zu bytes is too large", length);
     }
@@ -151,7 +151,27 @@ dr_code dr__rpc_pack(dr_buf *out, const ProtobufCMessage *message, dr_error *err
         return dr_error_prefix(err, "the answer");
     }
     dr_grpc_write_prefix(out->bytes + out->length, (uint32_t)length);
-    protobuf_c_message_pack(message, out->bytes + out->length + DR_GRPC_PREFIX);
-    out->length += DR_GRPC_PREFIX + length;
+    out->length += DR_GRPC_PREFIX;
     return DR_OK;
+}
+
+dr_code dr__rpc_pack(dr_buf *out, const ProtobufCMessage *message, dr_error *err)
+{
+    size_t length = protobuf_c_message_get_packed_size(message);
+    dr_code code = begin_frame(out, length, err);
+    if (code == DR_OK) {
+        protobuf_c_message_pack(message, out->bytes + out->length);
+        out->length += length;
+    }
+    return code;
+}
+
+dr_code dr__rpc_frame(dr_buf *out, const void *bytes, size_t length, dr_error *err)
+{
+    dr_code code = begin_frame(out, length, err);
+    if (code == DR_OK && length > 0) {
+        memcpy(out->bytes + out->length, bytes, length);
+        out->length += length;
+    }
+    return code;
 }

@@ -4,11 +4,11 @@
 #include "server/rpc.h"
 #include "server/rpc_record.h"
 
-typedef struct {
+struct dr_rpc_entry {
     const dr_rpc_method *method;
     const dr_rpc_service *service;
     dr_rpc_record *record;
-} dr_rpc_entry;
+};
 
 typedef struct {
     dr_rpc_entry *entries; /* sorted by path; owned */

@@ -250,6 +250,7 @@ void dr_server_drain(dr_server *server, void (*on_drained)(void *ud), void *ud)
     abort_calls(server, DR_RPC_ENDS_ON_DRAIN);
     for (dr_conn *conn = server->conns; conn; conn = dr__conn_next(conn)) {
         if (dr__conn_http2(conn)) {
+            dr_http2_drain_calls(dr__conn_http2(conn));
             dr_http2_announce_goaway(dr__conn_http2(conn));
         }
     }
