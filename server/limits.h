@@ -33,8 +33,8 @@
 #define DR_INFLATE_TURN_BYTES (1u << 20)  /* decompressed in one turn of the loop, all calls */
 #define DR_INFLATE_STEP_BYTES (64u << 10) /* of it, of one call before the next */
 #define DR_CALL_METADATA_MAX 16           /* pairs that a service adds to one answer */
-#define DR_CALLS_KEPT 1024       /* finished calls kept for the next ones */
-#define DR_CALL_KEPT_BYTES 16384 /* such a call keeps no buffer larger than this */
+#define DR_CALLS_KEPT 1024                /* finished calls kept for the next ones */
+#define DR_CALL_KEPT_BYTES 16384          /* such a call keeps no buffer larger than this */
 
 #define DR_REQUEST_ID_BYTES 64 /* of an x-request-id that is taken over */
 #define DR_SLOW_MS_DEFAULT 10000

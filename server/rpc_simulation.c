@@ -31,5 +31,14 @@ const dr_rpc_method dr_simulation_methods[] = {
     METHOD(Fork, fork, dr_rpc_fork, NULL),
     METHOD(GetState, get_state, dr_rpc_get_state, NULL),
     METHOD(SetState, set_state, dr_rpc_set_state, NULL),
+    {.path = "/dreamd.v1.Simulation/Interact",
+     .request = &dreamd__v1__interact_request__descriptor,
+     .flags = DR_RPC_CLIENT_STREAM | DR_RPC_SERVER_STREAM,
+     .on_start = dr_rpc_interact_start,
+     .on_message = dr_rpc_interact_message,
+     .on_half_closed = dr_rpc_interact_half_closed,
+     .on_writable = dr_rpc_interact_writable,
+     .on_cancelled = dr_rpc_interact_cancelled,
+     .on_drain = dr_rpc_interact_drain},
 };
 const size_t dr_simulation_method_count = DR_COUNT(dr_simulation_methods);

@@ -282,7 +282,7 @@ static dr_code build_reply(dr_verb_call *vc, dr_error *err)
         code = add_all_flags(&reply, vc, err);
     }
     dreamd__v1__step_response__init(out);
-    out->committed_step_id = vc->session->committed_step_id + vc->changes;
+    out->committed_step_id = vc->step_id + vc->changes;
     out->checkpoint = vc->served->checkpoint;
     out->n_tensors = out->n_raw_contents = reply.count;
     out->tensors = reply.pointers;

@@ -81,6 +81,7 @@ void dr_verb_start(dr_call *call, const void *request, const dr_wire_request *wi
     }
     vc->served = vc->session->model;
     dr_call_note_session(call, vc->session->id);
+    vc->step_id = vc->session->committed_step_id;
     uint64_t more[] = {(uint64_t)ask, extra};
     vc->claim = (dr_step_claim){.has_step_id = wire->has_step_id, .step_id = wire->step_id};
     vc->claim.hash = wire->has_step_id ? dr_wire_hash(wire, more, sizeof more) : 0;

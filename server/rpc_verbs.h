@@ -70,6 +70,7 @@ typedef struct {
     bool in_queue; /* submitted and not back */
     dr_wire_request wire;
     dr_step_claim claim;
+    uint64_t step_id;     /* the committed one when it began */
     const uint32_t *rows; /* [count], or NULL: all */
     uint32_t count;
     dr_noise_key *keys;      /* [count]; of a reset the new ones */
@@ -173,5 +174,11 @@ void dr_rpc_close_session(dr_call *call, const void *request);
 void dr_rpc_fork(dr_call *call, const void *request);
 void dr_rpc_get_state(dr_call *call, const void *request);
 void dr_rpc_set_state(dr_call *call, const void *request);
+void dr_rpc_interact_start(dr_call *call);
+void dr_rpc_interact_message(dr_call *call, const void *request);
+void dr_rpc_interact_half_closed(dr_call *call);
+void dr_rpc_interact_writable(dr_call *call);
+void dr_rpc_interact_cancelled(dr_call *call);
+void dr_rpc_interact_drain(dr_call *call);
 
 #endif

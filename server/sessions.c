@@ -240,7 +240,7 @@ dr_code dr_sessions_open(dr_session **out, dr_sessions *table, dr_served *model,
 
 /* ---- looking ---- */
 
-static dr_session *find(const dr_sessions *table, const char *id)
+dr_session *dr_sessions_find(const dr_sessions *table, const char *id)
 {
     dr_session *session = table->by_id[bucket_of(id)];
     while (session && strcmp(session->id, id) != 0) {
@@ -261,7 +261,7 @@ static bool has_expired(const dr_sessions *table, const char *id)
 
 dr_code dr_sessions_get(dr_session **out, dr_sessions *table, const char *id, dr_error *err)
 {
-    dr_session *session = find(table, id);
+    dr_session *session = dr_sessions_find(table, id);
     if (session) {
         session->used_ns = dr_loop_now_ns();
         *out = session;

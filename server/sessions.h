@@ -35,6 +35,8 @@ dr_session *dr_sessions_find_request(const dr_sessions *table, const char *reque
 /* Finds and renews. Borrowed. NOT_FOUND, with reason SESSION_EXPIRED where it was. */
 DR_CHECKED dr_code dr_sessions_get(dr_session **out, dr_sessions *table, const char *id,
                                    dr_error *err);
+/* Finds alone: NULL where there is none. */
+dr_session *dr_sessions_find(const dr_sessions *table, const char *id);
 /* Takes it out of the table; what it runs may finish, and is not committed. */
 void dr_sessions_close(dr_sessions *table, dr_session *session);
 /* Counts memory that a session took beyond dr_session_bytes(), or gave back. */

@@ -106,6 +106,11 @@ def test_every_method_is_called_and_answered(reflected):
     assert ok(f"{SIMULATION}/Act", one)["tensors"][0]["name"] == "action"
     assert ok(f"{SIMULATION}/Plan", one)["stats"]["iterations"] == 2
     assert ok(f"{SIMULATION}/Imagine", {**one, "horizon": 3})["tensors"][0]["name"] == "action"
+    ok(f"{SIMULATION}/Fork", {**one, "rows": {"rows": [0]}, "into": {"rows": [1]}})
+    saved = ok(f"{SIMULATION}/GetState", one)
+    del saved["committed_step_id"]
+    ok(f"{SIMULATION}/SetState", {**one, **saved})
+    assert ok(f"{SIMULATION}/Interact", {"id": 7, "step": {**one, **action}})["step"]["committed_step_id"]
     ok(f"{SIMULATION}/CloseSession", one)
 
     # Others'

@@ -228,7 +228,14 @@ class SimulationServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Interact(self, request_iterator, context):
-        """The same requests in one stream, for any number of sessions: answered in order, errors in band.
+        """The same requests in one stream, for any number of sessions, as many at a time as the client
+        likes: answered in the order of their arrival, errors in band. Requests of different sessions
+        run at the same time and share batches. Those of one session run as if each had waited for the
+        answer of the one before: no change is refused as busy because of another of the same stream.
+        What is not an InteractRequest ends the stream with INVALID_ARGUMENT. A client that does not
+        take its answers is held back by flow control. A daemon that shuts down answers what it took
+        and ends the stream with UNAVAILABLE. When the stream is lost or cancelled, what had not been
+        committed leaves its session as it was; with step ids the client goes on where it stood.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
