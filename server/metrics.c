@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "models/base/check.h"
 #include "server/version.h"
 
 static const dr_exposition_buckets SECONDS = {.least = 1 << 14, .most = 1ull << 37, .unit = 1e-9};
@@ -53,14 +54,28 @@ static void write_requests(dr_exposition *e, const dr_server *server)
     }
 }
 
-static void write_totals(dr_exposition *e, const dr_server *server)
+/* One counter a place and class: how many works ended there otherwise than well. */
+static void write_drops(dr_exposition *e, const dr_scheduler *scheduler, bool late)
 {
-    const dr_rpc_totals *t = dr_server_get_totals(server);
+    for (int c = 0; c < DR_CLASS_COUNT; c++) {
+        const dr_class_figures *f = dr_scheduler_figures(scheduler, (dr_work_class)c);
+        for (int p = 0; p < DR_PLACE_COUNT; p++) {
+            dr_exposition_count(e, atomic_load(late ? &f->late[p] : &f->cancelled[p]), "place",
+                                dr_place_name((dr_place)p), "class",
+                                dr_work_class_name((dr_work_class)c), NULL);
+        }
+    }
+}
+
+static void write_totals(dr_exposition *e, const dr_metrics_sources *sources)
+{
+    const dr_rpc_totals *t = dr_server_get_totals(sources->server);
     one(e, "dreamd_cancels_total", DR_COUNTER, t->cancelled,
         "Calls whose client left or took them back.");
     dr_exposition_family(e, "dreamd_deadline_drops_total", DR_COUNTER,
                          "Calls whose deadline passed, by where they were.");
-    dr_exposition_count(e, t->late_coming, "place", "arrival", NULL);
+    dr_exposition_count(e, t->late_coming, "place", "arrival", "class", "", NULL);
+    write_drops(e, sources->daemon->scheduler, true);
     dr_exposition_family(e, "dreamd_sheds_total", DR_COUNTER,
                          "Calls refused with RESOURCE_EXHAUSTED, by reason.");
     for (int i = 0; i < DR_SHED_REASONS_MAX && t->sheds[i].reason; i++) {
@@ -163,12 +178,73 @@ static void write_models(dr_exposition *e, const dr_daemon *daemon)
 
 /* ---- compute, storage ---- */
 
+typedef struct {
+    const char *name, *help;
+    size_t offset; /* in dr_class_figures */
+    const dr_exposition_buckets *buckets;
+} class_histogram;
+
+static void write_class_histograms(dr_exposition *e, const dr_scheduler *scheduler)
+{
+    static const class_histogram histograms[] = {
+        {"dreamd_queue_seconds", "Time that a work waited for its first row to be taken, by class.",
+         offsetof(dr_class_figures, queue_ns), &SECONDS},
+        {"dreamd_compute_seconds", "Time of the batches of a work, by class.",
+         offsetof(dr_class_figures, compute_ns), &SECONDS},
+        {"dreamd_batch_rows", "Rows of a batch, by the class whose turn it was.",
+         offsetof(dr_class_figures, batch_rows), &ROWS},
+    };
+    for (size_t i = 0; i < DR_COUNT(histograms); i++) {
+        const class_histogram *h = &histograms[i];
+        dr_exposition_family(e, h->name, DR_HISTOGRAM, h->help);
+        for (int c = 0; c < DR_CLASS_COUNT; c++) {
+            const char *figures = (const char *)dr_scheduler_figures(scheduler, (dr_work_class)c);
+            dr_exposition_histogram(e, (const dr_histogram *)(figures + h->offset), h->buckets,
+                                    "class", dr_work_class_name((dr_work_class)c), NULL);
+        }
+    }
+}
+
+static void write_queue(dr_exposition *e, const dr_scheduler *scheduler)
+{
+    dr_exposition_family(e, "dreamd_work_cancels_total", DR_COUNTER,
+                         "Works taken back before they were done, by where they were.");
+    write_drops(e, scheduler, false);
+    dr_exposition_family(e, "dreamd_work_refusals_total", DR_COUNTER,
+                         "Works that the queue did not take, by what was full.");
+    for (int c = 0; c < DR_CLASS_COUNT; c++) {
+        const dr_class_figures *f = dr_scheduler_figures(scheduler, (dr_work_class)c);
+        for (int r = 0; r < DR_REFUSED_COUNT; r++) {
+            dr_exposition_count(e, atomic_load(&f->refused[r]), "full",
+                                dr_refusal_name((dr_refusal)r), "class",
+                                dr_work_class_name((dr_work_class)c), NULL);
+        }
+    }
+    dr_exposition_family(e, "dreamd_class_rows_total", DR_COUNTER,
+                         "Rows taken by compute threads, by class.");
+    for (int c = 0; c < DR_CLASS_COUNT; c++) {
+        const dr_class_figures *f = dr_scheduler_figures(scheduler, (dr_work_class)c);
+        dr_exposition_count(e, atomic_load(&f->rows), "class", dr_work_class_name((dr_work_class)c),
+                            NULL);
+    }
+}
+
+static void write_by_class(dr_exposition *e, const char *name, const uint64_t *values,
+                           const char *help)
+{
+    dr_exposition_family(e, name, DR_GAUGE, help);
+    for (int c = 0; c < DR_CLASS_COUNT; c++) {
+        dr_exposition_count(e, values[c], "class", dr_work_class_name((dr_work_class)c), NULL);
+    }
+}
+
 static void write_compute(dr_exposition *e, const dr_daemon *daemon)
 {
-    (void)ROWS;
     dr_scheduler_stats s = dr_scheduler_get_stats(daemon->scheduler);
-    one(e, "dreamd_queue_works", DR_GAUGE, s.works, "Works waiting or running.");
-    one(e, "dreamd_queue_rows", DR_GAUGE, s.rows, "Rows waiting or running.");
+    write_by_class(e, "dreamd_queue_works", s.class_works, "Works waiting or running, by class.");
+    write_by_class(e, "dreamd_queue_rows", s.class_rows, "Rows waiting or running, by class.");
+    write_class_histograms(e, daemon->scheduler);
+    write_queue(e, daemon->scheduler);
     one(e, "dreamd_plan_iterations_total", DR_COUNTER, daemon->plan_iterations,
         "Iterations of planners, all rows together.");
     one(e, "dreamd_plan_row_steps_total", DR_COUNTER, daemon->plan_row_steps,
@@ -209,7 +285,7 @@ dr_code dr_metrics_write(dr_buf *body, const dr_metrics_sources *sources)
     write_build(&e, sources->daemon);
     dr_metrics_write_process(&e);
     write_requests(&e, sources->server);
-    write_totals(&e, sources->server);
+    write_totals(&e, sources);
     write_transport(&e, sources->server);
     write_web(&e, sources->web);
     write_sessions(&e, sources->daemon);

@@ -81,6 +81,8 @@ static void enter(dr_scheduler *s, dr_work *work, dr_lane *lane)
     s->classes[work->work_class].backlog_ns += work->estimate_ns;
     s->stats.works++;
     s->stats.rows += work->rows;
+    s->stats.class_works[work->work_class]++;
+    s->stats.class_rows[work->work_class] += work->rows;
     if (s->idle > 0) {
         pthread_cond_signal(&s->work_came);
     }
@@ -181,6 +183,8 @@ static bool end_if_done(dr_scheduler *s, dr_work *work)
     s->classes[work->work_class].backlog_ns -= work->estimate_ns;
     s->stats.works--;
     s->stats.rows -= work->rows;
+    s->stats.class_works[work->work_class]--;
+    s->stats.class_rows[work->work_class] -= work->rows;
     if (work->taken > 0) {
         dr_histogram_record(&s->figures[work->work_class].compute_ns, work->link_ns);
     }

@@ -162,8 +162,9 @@ uint64_t dr_scheduler_estimate(dr_scheduler *scheduler, const dr_lane_key *key, 
 /* ---- figures ---- */
 
 typedef struct {
-    uint64_t works, rows;           /* waiting and running */
-    uint64_t batches, batched_rows; /* since the start */
+    uint64_t works, rows;                                             /* waiting and running */
+    uint64_t batches, batched_rows;                                   /* since the start */
+    uint64_t class_works[DR_CLASS_COUNT], class_rows[DR_CLASS_COUNT]; /* of works and rows */
 } dr_scheduler_stats;
 dr_scheduler_stats dr_scheduler_get_stats(dr_scheduler *scheduler);
 

@@ -204,13 +204,43 @@ def test_histograms_agree_with_the_counts(daemon, client):
             labels = dict(labels)
             le = float(labels.pop("le"))
             series.setdefault((name[:-len("_bucket")], frozenset(labels.items())), []).append((le, value))
-    assert len(series) >= 3
+    assert len(series) >= 12
     for (name, labels), buckets in series.items():
         buckets.sort()
         counts = [count for _, count in buckets]
         assert counts == sorted(counts) and buckets[-1][0] == float("inf")
         assert counts[-1] == scrape.samples[f"{name}_count", labels]
         assert len(buckets) > 8
+
+
+def test_the_queue_is_told_by_class(daemon, client):
+    session = client.open(rows=40, seed=1).session_id
+    for _ in range(5):
+        client.step(session, ACTION * 40)
+    client.simulation.Plan(simulation.PlanRequest(session_id=session), timeout=600)
+    scrape = Scrape(daemon)
+    for place in ("queue", "compute"):
+        assert scrape.value(f"dreamd_{place}_seconds_count", **{"class": "interactive"}) == 5
+        assert scrape.value(f"dreamd_{place}_seconds_count", **{"class": "plan"}) > 1
+        assert scrape.value(f"dreamd_{place}_seconds_count", **{"class": "batch"}) == 0
+    assert scrape.value("dreamd_batch_rows_sum", **{"class": "interactive"}) >= 5 * 40
+    assert scrape.value("dreamd_class_rows_total", **{"class": "interactive"}) == 5 * 40
+    assert scrape.total("dreamd_queue_rows") == scrape.total("dreamd_queue_works") == 0
+    assert scrape.total("dreamd_deadline_drops_total") == 0
+
+
+def test_a_deadline_that_passes_at_work_is_counted_there(daemon, client):
+    session = client.open(rows=64, seed=1).session_id
+    slow = simulation.PlanRequest(session_id=session, settings=simulation.PlannerSettings(
+        candidates=1024, horizon=50, iterations=50))
+    with pytest.raises(grpc.RpcError) as caught:
+        client.simulation.Plan(slow, timeout=0.3)
+    assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    until(lambda: Scrape(daemon).total("dreamd_deadline_drops_total") >= 1)
+    scrape = Scrape(daemon)
+    assert scrape.total("dreamd_deadline_drops_total", **{"class": "plan"}) >= 1
+    assert scrape.value("dreamd_requests_total", method=method("Plan"), code="DEADLINE_EXCEEDED") + scrape.value(
+        "dreamd_requests_total", method=method("Plan"), code="CANCELLED") == 1
 
 
 def test_sessions_come_and_go(daemon, client):
