@@ -85,9 +85,10 @@ static dr_node input_latent_noise(dr_graph *g, const dr_rssm_config *c, const ch
     return dr_graph_noise(g, name, kind, c->stoch, site);
 }
 
-static dr_node input_embedding(dr_graph *g, const dr_rssm_config *c)
+/* observations [observation_count] → their embedding. */
+static dr_node input_embedding(dr_graph *g, const dr_rssm_config *c, dr_node *observations)
 {
-    dr_node observations[DR_SPACE_LEAVES_MAX], dither = DR_NODE_NONE;
+    dr_node dither = DR_NODE_NONE;
     int pixels = 0;
     for (int i = 0; i < c->observation_count; i++) {
         const dr_rssm_observation *o = &c->observations[i];
@@ -126,10 +127,9 @@ static void output_distribution(dr_graph *g, const dr_rssm_config *c, const char
     output(g, name, "std", dr_slice(g, distribution, c->stoch, c->stoch));
 }
 
-static void output_decoded(dr_graph *g, const dr_rssm_config *c, dr_rssm_state state)
+/* means as dr_rssm_decode() gives them. */
+static void output_decoded(dr_graph *g, const dr_rssm_config *c, const dr_node *means)
 {
-    dr_node means[DR_SPACE_LEAVES_MAX];
-    dr_rssm_decode(g, c, state, means);
     for (int i = 0; i < c->observation_count; i++) {
         const dr_rssm_observation *o = &c->observations[i];
         if (!o->decoded)
@@ -180,11 +180,12 @@ static void output_actor(dr_graph *g, const dr_rssm_config *c, dr_node feature)
     }
 }
 
-/* Every head that the config has. */
-static void output_heads(dr_graph *g, const dr_rssm_config *c, dr_rssm_state state)
+/* Every head that the config has; `means` is what was decoded. */
+static void output_heads(dr_graph *g, const dr_rssm_config *c, dr_rssm_state state, dr_node *means)
 {
     dr_node feature = dr_rssm_feature(g, c, state);
-    output_decoded(g, c, state);
+    dr_rssm_decode(g, c, state, means);
+    output_decoded(g, c, means);
     if (c->reward.mlp.layers > 0)
         output_number(g, c, "reward", c->reward, dr_rssm_reward(g, c, feature));
     if (c->cont.layers > 0)
@@ -216,18 +217,23 @@ static void build_observe(dr_graph *g, const dr_rssm_config *c)
     action = dr_rssm_scale_action(g, c, action);
     action = dr_where_row(g, first, dr__rssm_constant(g, action, 0.0f), action);
     dr_node noise = input_latent_noise(g, c, "noise.posterior", SITE_POSTERIOR);
+    dr_node observations[DR_SPACE_LEAVES_MAX], means[DR_SPACE_LEAVES_MAX];
 
     state.deter = dr_rssm_advance(g, c, state, action);
-    dr_node statistics = dr_rssm_posterior(g, c, state.deter, input_embedding(g, c));
+    dr_node embedding = input_embedding(g, c, observations);
+    dr_node statistics = dr_rssm_posterior(g, c, state.deter, embedding);
     dr_node distribution = dr_rssm_distribution(g, c, statistics);
     state.stoch = dr_rssm_sample(g, c, distribution, noise);
 
     output_state(g, state, dr__rssm_constant(g, first, 0.0f));
     dr_node prior = dr_rssm_prior(g, c, state.deter);
-    dr_node expected = c->classes ? DR_NODE_NONE : dr_rssm_distribution(g, c, prior);
+    dr_node expected = dr_rssm_distribution(g, c, prior);
     output_distribution(g, c, "prior", prior, expected);
     output_distribution(g, c, "posterior", statistics, distribution);
-    output_heads(g, c, state);
+    output_heads(g, c, state, means);
+    dr_graph_output(g, "surprise.kl", dr_rssm_kl(g, c, distribution, expected));
+    if (dr__rssm_has(c, false, true) || dr__rssm_has(c, true, true))
+        dr_graph_output(g, "surprise.error", dr_rssm_error(g, c, observations, means));
 }
 
 static void build_step(dr_graph *g, const dr_rssm_config *c)
@@ -244,18 +250,20 @@ static void build_step(dr_graph *g, const dr_rssm_config *c)
 
     output_state(g, state, dr__rssm_constant(g, first, 0.0f));
     output_distribution(g, c, "prior", statistics, distribution);
-    output_heads(g, c, state);
+    dr_node means[DR_SPACE_LEAVES_MAX];
+    output_heads(g, c, state, means);
 }
 
 static void build(const void *config, dr_verb verb, dr_graph *graph)
 {
     const dr_rssm_config *c = config;
+    dr_node leaves[DR_SPACE_LEAVES_MAX]; /* of the observation space */
     switch (verb) {
     case DR_VERB_INITIAL:
         build_initial(graph, c);
         return;
     case DR_VERB_ENCODE:
-        dr_graph_output(graph, "embedding", input_embedding(graph, c));
+        dr_graph_output(graph, "embedding", input_embedding(graph, c, leaves));
         return;
     case DR_VERB_OBSERVE:
         build_observe(graph, c);
@@ -264,7 +272,7 @@ static void build(const void *config, dr_verb verb, dr_graph *graph)
         build_step(graph, c);
         return;
     case DR_VERB_READ:
-        output_heads(graph, c, input_state(graph, c));
+        output_heads(graph, c, input_state(graph, c), leaves);
         return;
     case DR_VERB_COUNT:
         break;

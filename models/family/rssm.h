@@ -168,6 +168,8 @@ dr_node dr_rssm_distribution(dr_graph *g, const dr_rssm_config *c, dr_node stati
 /* distribution, noise [stoch] (uniform, negative = mode; Gaussian: normal) → stoch; one-hots
  * straight-through */
 dr_node dr_rssm_sample(dr_graph *g, const dr_rssm_config *c, dr_node distribution, dr_node noise);
+/* KL(p || q) [] of distributions, summed over latents, in nats; never below 0. */
+dr_node dr_rssm_kl(dr_graph *g, const dr_rssm_config *c, dr_node p, dr_node q);
 
 /* ---- observations ---- */
 
@@ -178,6 +180,10 @@ dr_node dr_rssm_encode(dr_graph *g, const dr_rssm_config *c, const dr_node *obse
 void dr_rssm_decode(dr_graph *g, const dr_rssm_config *c, dr_rssm_state state, dr_node *means);
 /* What a mean is learned from: the observation on the network's scale. No category. */
 dr_node dr_rssm_target(dr_graph *g, const dr_rssm_config *c, int index, dr_node observation);
+/* Mean [] of (mean - target)^2 over the elements of all that is decoded, on the network's scale; of
+ * a category: its one-hot against the probabilities. */
+dr_node dr_rssm_error(dr_graph *g, const dr_rssm_config *c, const dr_node *observations,
+                      const dr_node *means);
 /* A mean in the space's units; of a category: the one-hot of the most likely class. */
 dr_node dr_rssm_decoded(dr_graph *g, const dr_rssm_config *c, int index, dr_node mean);
 

@@ -128,3 +128,12 @@ dr_node dr_rssm_sample(dr_graph *g, const dr_rssm_config *c, dr_node distributio
     dr_node std = dr_slice(g, distribution, c->stoch, c->stoch);
     return dr_add(g, mean, dr_mul(g, std, noise));
 }
+
+dr_node dr_rssm_kl(dr_graph *g, const dr_rssm_config *c, dr_node p, dr_node q)
+{
+    int n = c->stoch;
+    dr_node kl = c->classes ? dr_categorical_kl(g, p, q)
+                            : dr_normal_kl(g, dr_slice(g, p, 0, n), dr_slice(g, p, n, n),
+                                           dr_slice(g, q, 0, n), dr_slice(g, q, n, n));
+    return dr_max_const(g, kl, 0.0f); /* rounding of equal distributions */
+}

@@ -60,6 +60,28 @@ dr_node dr_rssm_target(dr_graph *g, const dr_rssm_config *c, int index, dr_node 
     return o->kind == DR_RSSM_VECTOR && c->decoder_symlog ? dr_symlog(g, x) : x;
 }
 
+dr_node dr_rssm_error(dr_graph *g, const dr_rssm_config *c, const dr_node *observations,
+                      const dr_node *means)
+{
+    dr_node sum = DR_NODE_NONE;
+    int64_t elements = 0;
+    for (int i = 0; i < c->observation_count; i++) {
+        const dr_rssm_observation *o = &c->observations[i];
+        dr_node mean = means[i];
+        if (!o->decoded)
+            continue;
+        dr_node target = observations[i];
+        if (o->kind == DR_RSSM_CATEGORY)
+            mean = dr_softmax(g, mean);
+        else
+            target = dr_rssm_target(g, c, i, target);
+        dr_node error = dr_squared_error(g, mean, target);
+        sum = elements == 0 ? error : dr_add(g, sum, error);
+        elements += o->width;
+    }
+    return elements == 0 ? DR_NODE_NONE : dr_affine(g, sum, 1.0f / (float)elements, 0.0f);
+}
+
 dr_node dr_rssm_decoded(dr_graph *g, const dr_rssm_config *c, int index, dr_node mean)
 {
     const dr_rssm_observation *o = &c->observations[index];

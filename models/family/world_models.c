@@ -92,6 +92,7 @@ static int corner_width(const dr_world_models_config *c)
 
 typedef struct {
     dr_node mean, logvar, z; /* mean and logvar: NONE without a VAE */
+    dr_node picture;         /* what was seen, 0 to 1; NONE without a VAE */
 } embedding;
 
 /* Without a VAE a latent is observed as it is. */
@@ -99,11 +100,12 @@ static embedding encode(dr_graph *g, const dr_world_models_config *c)
 {
     if (!c->has_vae) {
         dr_node z = dr_graph_input(g, c->observation, dr_shape_1(c->latent));
-        return (embedding){DR_NODE_NONE, DR_NODE_NONE, dr_affine(g, z, 1.0f, 0.0f)};
+        return (embedding){DR_NODE_NONE, DR_NODE_NONE, dr_affine(g, z, 1.0f, 0.0f), DR_NODE_NONE};
     }
     int count = DR_WORLD_MODELS_PIXELS * DR_WORLD_MODELS_PIXELS * c->picture_channels;
     dr_node x = dr_graph_input(g, c->observation, dr_shape_1(count));
-    x = dr_reshape(g, dr_affine(g, x, 1.0f / PIXEL_SCALE, 0.0f),
+    dr_node picture = dr_affine(g, x, 1.0f / PIXEL_SCALE, 0.0f);
+    x = dr_reshape(g, picture,
                    dr_shape_3(DR_WORLD_MODELS_PIXELS, DR_WORLD_MODELS_PIXELS, c->picture_channels));
     for (int i = 0; i < DR_WORLD_MODELS_LAYERS; i++)
         x = dr_relu(g, convolution(g, x, "vae.encoder", i, ENCODER_KERNEL, c->channels[i], false));
@@ -111,13 +113,12 @@ static embedding encode(dr_graph *g, const dr_world_models_config *c)
     dr_node logvar = linear(g, x, "vae.encoder.logvar", c->latent, true);
     dr_node noise =
         dr_graph_noise(g, "noise.posterior", DR_NOISE_NORMAL, c->latent, SITE_POSTERIOR);
-    return (embedding){mean, logvar, draw_normal(g, mean, logvar, noise)};
+    return (embedding){mean, logvar, draw_normal(g, mean, logvar, noise), picture};
 }
 
-static dr_node decode(dr_graph *g, const dr_world_models_config *c, dr_node z)
+/* Pixels of 0 to 1, in the order of the space. */
+static dr_node decode_picture(dr_graph *g, const dr_world_models_config *c, dr_node z)
 {
-    if (!c->has_vae)
-        return dr_affine(g, z, 1.0f, 0.0f);
     dr_node x = linear(g, z, "vae.decoder.input", corner_width(c), true);
     x = dr_reshape(g, x, dr_shape_3(1, 1, corner_width(c)));
     for (int i = 0; i < DR_WORLD_MODELS_LAYERS; i++) {
@@ -126,9 +127,8 @@ static dr_node decode(dr_graph *g, const dr_world_models_config *c, dr_node z)
         x = convolution(g, x, "vae.decoder", i, decoder_kernels[i], out, true);
         x = last ? dr_sigmoid(g, x) : dr_relu(g, x);
     }
-    x = dr_reshape(
+    return dr_reshape(
         g, x, dr_shape_1(DR_WORLD_MODELS_PIXELS * DR_WORLD_MODELS_PIXELS * c->picture_channels));
-    return dr_affine(g, x, PIXEL_SCALE, 0.0f);
 }
 
 /* ---- memory ---- */
@@ -229,9 +229,26 @@ static void output_state(dr_graph *g, const dr_world_models_config *c, state s)
         dr_graph_output(g, "state.restart", s.restart);
 }
 
-static void output_heads(dr_graph *g, const dr_world_models_config *c, state s)
+static void output_error(dr_graph *g, dr_node picture, dr_node seen)
 {
-    dr_graph_output(g, c->observation, decode(g, c, s.z));
+    if (picture == DR_NODE_NONE)
+        return; /* a mistake was found before */
+    float pixels = (float)dr_shape_width(dr_graph_get_shape(g, picture));
+    dr_graph_output(g, "surprise.error",
+                    dr_affine(g, dr_squared_error(g, picture, seen), 1.0f / pixels, 0.0f));
+}
+
+/* `seen`: the picture that was observed, or NONE. */
+static void output_heads(dr_graph *g, const dr_world_models_config *c, state s, dr_node seen)
+{
+    if (!c->has_vae) {
+        dr_graph_output(g, c->observation, dr_affine(g, s.z, 1.0f, 0.0f));
+    } else {
+        dr_node picture = decode_picture(g, c, s.z);
+        dr_graph_output(g, c->observation, dr_affine(g, picture, PIXEL_SCALE, 0.0f));
+        if (seen != DR_NODE_NONE)
+            output_error(g, picture, seen);
+    }
     if (c->has_controller)
         dr_graph_output(g, "action", control(g, c, s));
 }
@@ -287,11 +304,12 @@ static void build_observe(dr_graph *g, const dr_world_models_config *c)
     advance(g, c, &s, action);
     s.c = dr_where_row(g, s.first, constant(g, s.c, 0), s.c);
     s.h = dr_where_row(g, s.first, constant(g, s.h, 0), s.h);
-    s.z = encode(g, c).z;
+    embedding e = encode(g, c);
+    s.z = e.z;
     s.restart = dr_affine(g, s.first, 1.0f, 0.0f);
     s.first = constant(g, s.first, 0);
     output_state(g, c, s);
-    output_heads(g, c, s);
+    output_heads(g, c, s, e.picture);
 }
 
 static void build_step(dr_graph *g, const dr_world_models_config *c)
@@ -315,7 +333,7 @@ static void build_step(dr_graph *g, const dr_world_models_config *c)
     dr_graph_output(g, "prior.logmix", m.logmix);
     dr_graph_output(g, "prior.mean", m.mean);
     dr_graph_output(g, "prior.logstd", m.logstd);
-    output_heads(g, c, s);
+    output_heads(g, c, s, DR_NODE_NONE);
 }
 
 static void build(const void *untyped, dr_verb verb, dr_graph *g)
@@ -335,7 +353,7 @@ static void build(const void *untyped, dr_verb verb, dr_graph *g)
         build_step(g, c);
         return;
     case DR_VERB_READ:
-        output_heads(g, c, input_state(g, c));
+        output_heads(g, c, input_state(g, c), DR_NODE_NONE);
         return;
     case DR_VERB_COUNT:
         break;
