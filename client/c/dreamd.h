@@ -107,6 +107,7 @@ int dreamd_call_bytes(uint8_t **reply, size_t *reply_length, dreamd_client *clie
 /* ---- sessions ----------------------------------------------------------------------------- */
 
 typedef struct dreamd_session dreamd_session;
+typedef struct dreamd_interact dreamd_interact; /* a stream of requests, below */
 
 typedef enum { DREAMD_SAMPLE, DREAMD_MODE } dreamd_latent_mode;
 
@@ -172,7 +173,8 @@ typedef struct {
     const char *const *outputs;   /* names, NULL at the end; NULL = the call's default outputs */
     const dreamd_tensor *tensors; /* instead of the float arguments, which are then NULL */
     size_t tensor_count;
-    bool raw; /* decoded observations not clamped to their space */
+    bool raw;                /* decoded observations not clamped to their space */
+    dreamd_interact *stream; /* send it there and do not wait; NULL = wait for the answer */
 } dreamd_call_options;
 
 /* The last reply of this session, valid until the next call on it. */
@@ -270,6 +272,39 @@ int dreamd_imagine(dreamd_session *session, const dreamd_imagine_options *imagin
 int dreamd_imagine_next(dreamd_chunk *chunk, dreamd_session *session, dreamd_error *err);
 /* Before the last chunk: the daemon computes no further. */
 void dreamd_imagine_end(dreamd_session *session);
+
+/* ---- many sessions in one stream -----------------------------------------------------------
+ * Reset, Observe, Step, Encode, Decode, Act and Plan of any sessions, sent without waiting: each
+ * with options.stream set. Answers come in the order of sending.
+ *
+ *     dreamd_call_options in = {.stream = stream};
+ *     for (i = 0; i < count; i++) dreamd_step(session[i], action[i], &in, &err);
+ *     while (dreamd_interact_receive(&one, stream, &err) == DREAMD_OK && one)
+ *         reward = dreamd_floats(one, "reward", NULL);
+ *
+ * Several requests of one session may be under way; the daemon does them in order. The stream has a
+ * connection of its own, so other calls of the client go on beside it. When it is lost (UNAVAILABLE)
+ * close it, open another, dreamd_session_refresh() each session and go on where it stands. */
+
+typedef struct {
+    uint32_t timeout_ms; /* deadline of each request, from its arrival; 0 = none */
+} dreamd_interact_options;
+
+/* `options` may be NULL. */
+int dreamd_interact_open(dreamd_interact **out, dreamd_client *client,
+                         const dreamd_interact_options *options, dreamd_error *err);
+/* Waits for the next answer, which is then the reply of `*session`; with everything answered
+ * `*session` is NULL and the code 0. A request that failed gives its code and its session, and
+ * the stream goes on; a code without a session is the stream's:
+ *   DREAMD_DEADLINE_EXCEEDED  nothing came within the client's timeout; ask again, or close
+ *   any other                 it has ended: what was not answered may have been done or not */
+int dreamd_interact_receive(dreamd_session **session, dreamd_interact *stream, dreamd_error *err);
+/* Requests without an answer yet. */
+size_t dreamd_interact_waiting(const dreamd_interact *stream);
+/* What was sent leaves at once, not with the next receive. */
+int dreamd_interact_flush(dreamd_interact *stream, dreamd_error *err);
+/* Ends it; what is under way is cancelled. Before its sessions and its client; NULL is fine. */
+void dreamd_interact_close(dreamd_interact *stream);
 
 /* ---- models ------------------------------------------------------------------------------- */
 

@@ -350,6 +350,7 @@ int dreamd__call_start(dreamd__connection *c, const char *path, uint32_t timeout
         HEADER("user-agent", "dreamd-c"),
         HEADER("grpc-timeout", timeout),
     };
+    size_t count = sizeof headers / sizeof headers[0] - (timeout_ms == 0);
     nghttp2_data_provider provider = {.source.ptr = c, .read_callback = read_out};
 
     dreamd__bytes_clear(&c->out);
@@ -360,8 +361,7 @@ int dreamd__call_start(dreamd__connection *c, const char *path, uint32_t timeout
     c->taken = 0;
     c->http_status = c->grpc_status = -1;
     c->deadline_ms = deadline_ms;
-    c->stream = nghttp2_submit_request(c->session, NULL, headers,
-                                       sizeof headers / sizeof headers[0], &provider, NULL);
+    c->stream = nghttp2_submit_request(c->session, NULL, headers, count, &provider, NULL);
     if (c->stream < 0) {
         return dreamd__fail(err, DREAMD_UNAVAILABLE, "cannot begin a call on this connection: %s",
                             nghttp2_strerror(c->stream));
@@ -399,6 +399,19 @@ int dreamd__call_send(dreamd__connection *c, const void *message, size_t length,
         }
     }
     return code;
+}
+
+size_t dreamd__call_queued(const dreamd__connection *c)
+{
+    return c->out.length - c->out.first;
+}
+
+int dreamd__call_flush(dreamd__connection *c, dreamd_error *err)
+{
+    write_waiting(c);
+    return c->broken ? dreamd__fail(err, DREAMD_UNAVAILABLE, "connection to %s lost: %s",
+                                    c->authority, c->why_broken)
+                     : DREAMD_OK;
 }
 
 /* A status for a stream that ended without one. */

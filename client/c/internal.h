@@ -62,7 +62,7 @@ void dreamd__connection_close(dreamd__connection *connection);
 /* False: the peer left, or the protocol broke; the next call needs a new one. */
 bool dreamd__connection_is_usable(dreamd__connection *connection);
 
-/* Begins a call; deadline_ms is absolute, timeout_ms what the daemon is told. */
+/* Begins a call; deadline_ms is absolute, timeout_ms what the daemon is told (0: nothing). */
 int dreamd__call_start(dreamd__connection *connection, const char *path, uint32_t timeout_ms,
                        uint64_t deadline_ms, dreamd_error *err);
 /* False once the daemon has ended it: what is sent then is lost, receive says why. */
@@ -71,6 +71,10 @@ void dreamd__call_set_deadline(dreamd__connection *connection, uint64_t deadline
 /* Queues one message; `last` closes our side. */
 int dreamd__call_send(dreamd__connection *connection, const void *message, size_t length, bool last,
                       dreamd_error *err);
+/* Sends what is queued, as far as the daemon takes it now. */
+int dreamd__call_flush(dreamd__connection *connection, dreamd_error *err);
+/* Bytes queued. */
+size_t dreamd__call_queued(const dreamd__connection *connection);
 /* The next message, valid until the next call of this; *message NULL at the end, when the return
  * value is the call's status. */
 int dreamd__call_receive(const uint8_t **message, size_t *length, dreamd__connection *connection,

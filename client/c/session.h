@@ -7,10 +7,18 @@
 #define DREAMD__TENSORS_MAX 16 /* of one request */
 #define DREAMD__RANK_MAX 8     /* of one row's shape */
 
+/* One verb on the wire. */
+typedef struct {
+    const char *path;
+    uint32_t number; /* of its request and its answer in Interact's messages */
+    bool commits;
+} dreamd__verb;
+
 struct dreamd_session {
     dreamd_client *client;
     Dreamd__V1__Session *proto; /* as the daemon described it; owned */
     dreamd_session_info info;   /* points into proto */
+    uint64_t changes_sent;      /* into a stream, and not answered */
 
     /* Every reply with tensors has them in the same fields (proto/README.md), so each is unpacked
      * as the one that has most; owned. */
@@ -46,6 +54,13 @@ typedef struct {
         (request)->n_raw_contents = (common)->tensor_count;   \
         (request)->raw = (common)->raw;                       \
     } while (0)
+
+/* ---- interact.c ---- */
+
+/* Queues a request of the session in the stream. */
+int dreamd__interact_send(dreamd_interact *stream, dreamd_session *session,
+                          const dreamd__verb *verb, const ProtobufCMessage *request,
+                          dreamd_error *err);
 
 /* ---- tensors.c ---- */
 

@@ -2,22 +2,38 @@
  *
  * Each fills its request and goes through ask(). Those that change the session carry the step id
  * that they will commit; the handle learns the committed one from the reply, so a call that failed
- * carries the same id when it is made again.
+ * carries the same id when it is made again. In a stream the ids go on from those sent before.
  */
 #include "client/c/session.h"
 
 #define PATH(method) "/dreamd.v1.Simulation/" method
 
-static int ask(dreamd_session *session, const char *path, const ProtobufCMessage *request,
-               bool commits, dreamd_error *err)
+static const dreamd__verb RESET = {PATH("Reset"), 6, true};
+static const dreamd__verb OBSERVE = {PATH("Observe"), 7, true};
+static const dreamd__verb STEP = {PATH("Step"), 8, true};
+static const dreamd__verb ENCODE = {PATH("Encode"), 9, false};
+static const dreamd__verb DECODE = {PATH("Decode"), 10, false};
+static const dreamd__verb ACT = {PATH("Act"), 11, false};
+static const dreamd__verb PLAN = {PATH("Plan"), 12, false};
+
+static uint64_t next_step_id(const dreamd_session *session)
+{
+    return session->info.committed_step_id + session->changes_sent + 1;
+}
+
+static int ask(dreamd_session *session, const dreamd__verb *verb, const ProtobufCMessage *request,
+               const dreamd_call_options *options, dreamd_error *err)
 {
     Dreamd__V1__PlanResponse *reply;
-    int code = dreamd__call(&reply, session->client, path, request,
+    if (options && options->stream) {
+        return dreamd__interact_send(options->stream, session, verb, request, err);
+    }
+    int code = dreamd__call(&reply, session->client, verb->path, request,
                             &dreamd__v1__plan_response__descriptor, err);
     if (code != DREAMD_OK) {
         return code;
     }
-    if (commits) {
+    if (verb->commits) {
         session->info.committed_step_id = reply->committed_step_id;
     }
     return dreamd__session_take_reply(session, reply, err);
@@ -32,7 +48,7 @@ int dreamd_reset(dreamd_session *session, const dreamd_reset_options *reset,
     if (code == DREAMD_OK) {
         DREAMD__FILL(&request, session, &common);
         request.optional_step_id_case = DREAMD__V1__RESET_REQUEST__OPTIONAL_STEP_ID_STEP_ID;
-        request.step_id = session->info.committed_step_id + 1;
+        request.step_id = next_step_id(session);
         if (reset) {
             request.seeds = (uint64_t *)reset->seeds;
             request.n_seeds = reset->seed_count;
@@ -40,7 +56,7 @@ int dreamd_reset(dreamd_session *session, const dreamd_reset_options *reset,
                                        ? DREAMD__V1__START_SOURCE__START_SOURCE_FILE
                                        : DREAMD__V1__START_SOURCE__START_SOURCE_UNSPECIFIED;
         }
-        code = ask(session, PATH("Reset"), &request.base, true, err);
+        code = ask(session, &RESET, &request.base, options, err);
     }
     dreamd__common_deinit(&common);
     return code;
@@ -62,8 +78,8 @@ int dreamd_observe(dreamd_session *session, const float *observation, const floa
     if (code == DREAMD_OK) {
         DREAMD__FILL(&request, session, &common);
         request.optional_step_id_case = DREAMD__V1__OBSERVE_REQUEST__OPTIONAL_STEP_ID_STEP_ID;
-        request.step_id = session->info.committed_step_id + 1;
-        code = ask(session, PATH("Observe"), &request.base, true, err);
+        request.step_id = next_step_id(session);
+        code = ask(session, &OBSERVE, &request.base, options, err);
     }
     dreamd__common_deinit(&common);
     return code;
@@ -81,8 +97,8 @@ int dreamd_step(dreamd_session *session, const float *action, const dreamd_call_
     if (code == DREAMD_OK) {
         DREAMD__FILL(&request, session, &common);
         request.optional_step_id_case = DREAMD__V1__STEP_REQUEST__OPTIONAL_STEP_ID_STEP_ID;
-        request.step_id = session->info.committed_step_id + 1;
-        code = ask(session, PATH("Step"), &request.base, true, err);
+        request.step_id = next_step_id(session);
+        code = ask(session, &STEP, &request.base, options, err);
     }
     dreamd__common_deinit(&common);
     return code;
@@ -100,7 +116,7 @@ int dreamd_encode(dreamd_session *session, const float *observation,
     }
     if (code == DREAMD_OK) {
         DREAMD__FILL(&request, session, &common);
-        code = ask(session, PATH("Encode"), &request.base, false, err);
+        code = ask(session, &ENCODE, &request.base, options, err);
     }
     dreamd__common_deinit(&common);
     return code;
@@ -113,7 +129,7 @@ int dreamd_decode(dreamd_session *session, const dreamd_call_options *options, d
     int code = dreamd__common_init(&common, session, options, err);
     if (code == DREAMD_OK) {
         DREAMD__FILL(&request, session, &common);
-        code = ask(session, PATH("Decode"), &request.base, false, err);
+        code = ask(session, &DECODE, &request.base, options, err);
     }
     dreamd__common_deinit(&common);
     return code;
@@ -129,7 +145,7 @@ int dreamd_act(dreamd_session *session, dreamd_latent_mode mode, const dreamd_ca
         DREAMD__FILL(&request, session, &common);
         request.action_mode = mode == DREAMD_SAMPLE ? DREAMD__V1__LATENT_MODE__LATENT_MODE_SAMPLE
                                                     : DREAMD__V1__LATENT_MODE__LATENT_MODE_MODE;
-        code = ask(session, PATH("Act"), &request.base, false, err);
+        code = ask(session, &ACT, &request.base, options, err);
     }
     dreamd__common_deinit(&common);
     return code;
@@ -148,7 +164,7 @@ int dreamd_plan(dreamd_session *session, const char *settings, const dreamd_call
     if (code == DREAMD_OK) {
         DREAMD__FILL(&request, session, &common);
         request.settings = &chosen;
-        code = ask(session, PATH("Plan"), &request.base, false, err);
+        code = ask(session, &PLAN, &request.base, options, err);
     }
     dreamd__settings_clear(&chosen.base);
     dreamd__common_deinit(&common);

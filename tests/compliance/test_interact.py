@@ -5,6 +5,7 @@ import itertools
 import pathlib
 import queue
 import socket
+import subprocess
 import threading
 import time
 
@@ -12,7 +13,7 @@ import grpc
 import numpy as np
 import pytest
 
-from conftest import Daemon
+from conftest import BUILD, Daemon
 from dreamd_stubs import Client, arrays, details, make_zoo, put, registry, simulation
 
 ROWS = 3
@@ -382,11 +383,15 @@ class Proxy:
                 target.sendall(data)
 
     def cut(self):
-        self.listening.close()
-        for one in self.sockets:
+        while self.sockets:
+            one = self.sockets.pop()
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
+
+    def close(self):
+        self.listening.close()
+        self.cut()
 
 
 def test_a_client_that_lost_its_connection_goes_on_where_it_was(served, client):
@@ -408,15 +413,29 @@ def test_a_client_that_lost_its_connection_goes_on_where_it_was(served, client):
                     assert reply.WhichOneof("response") == "step", reply
                     answered[reply.id] = reply.step.raw_contents
                     if count == cut_after:
-                        proxy.cut()
+                        proxy.close()
             stream.replies.cancel()
-        proxy.cut()
+        proxy.close()
     assert info(client, session).committed_step_id == length
     for k, contents in answered.items():
         assert contents == expected[k - 1], k
     assert answered[length] == expected[length - 1]
     for name, array in client.state(session).items():
         assert array.tobytes() == client.state(twin)[name].tobytes()
+
+
+def test_the_c_library_sends_without_waiting_and_goes_on_after_a_cut(served):
+    proxy = Proxy(served.host, served.port)
+    with subprocess.Popen([BUILD / "tests/interact_script", proxy.address], text=True,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as script:
+        told = [script.stdout.readline().strip() for _ in range(3)]
+        assert told == ["ok", "ok", "cut"]
+        proxy.cut()
+        script.stdin.write("\n")
+        script.stdin.flush()
+        assert script.stdout.readline().strip() == "ok"
+    proxy.close()
+    assert script.returncode == 0
 
 
 def test_a_daemon_that_leaves_answers_what_it_took_and_says_so(tmp_path):
