@@ -139,6 +139,55 @@ def test_latents_go_out_and_in(client):
         assert both[0].tobytes() == both[1].tobytes()
 
 
+# ---- copies and saved states ----
+
+def futures(session, steps=5, seed=1):
+    walk = actions(steps, session.rows, seed)
+    return np.stack([session.step(one, outputs=["observation"]).observation for one in walk], axis=1)
+
+
+def test_a_fork_has_the_same_future_and_a_reseeded_one_another(client):
+    with client.open("pendulum", rows=2, seed=1) as session:
+        session.step(actions(1, 2)[0])
+        with session.fork() as twin, session.fork(rows=[1], copies=3, label="three") as three, session.fork(reseed=9) as other:
+            assert (twin.rows, three.rows, three.info.label) == (2, 3, "three")
+            future = futures(session)
+            assert futures(twin).tobytes() == future.tobytes() != futures(other).tobytes()
+            same = np.repeat(actions(1, 1), 3, axis=1)[0]
+            assert len({row.tobytes() for row in three.step(same, outputs=["state"])["state.deter"]}) == 1
+
+
+def test_rows_are_copied_within_a_session_and_from_its_past(client):
+    with client.open("pendulum", rows=3, seed=1, history=4) as session:
+        before = session.decode(rows=[0], outputs=["state"]).state["deter"]
+        session.step(actions(1, 3)[0])
+        session.fork_into([1, 2], rows=[0])
+        deter = session.decode(outputs=["state"]).state["deter"]
+        assert deter[0].tobytes() == deter[1].tobytes() == deter[2].tobytes() != before[0].tobytes()
+        session.fork_into([2], rows=[0], steps_back=1)
+        assert session.decode(rows=[2], outputs=["state"]).state["deter"].tobytes() == before.tobytes()
+        assert session.committed_step_id == 3
+
+
+def test_a_saved_state_goes_on_bit_identically_after_pickling(client):
+    with client.open("pendulum", rows=2, seed=1) as session, client.open("pendulum", rows=3, seed=2) as other:
+        session.step(actions(1, 2)[0])
+        session.plan(horizon=3)
+        state = pickle.loads(pickle.dumps(session.get_state(rows=[1])))
+        assert state.checkpoint == session.checkpoint and "noise.seed" in state.tensors
+        future = futures(session)[1]
+        other.set_state(state, rows=[0])
+        again = [other.step(actions(5, 2, 1)[step, 1:], rows=[0], outputs=["observation"]).observation[0] for step in range(5)]
+        assert np.stack(again).tobytes() == future.tobytes()
+
+
+def test_a_state_of_another_checkpoint_is_refused(client):
+    with client.open("pendulum") as session, client.open("cartpole") as other:
+        with pytest.raises(dreamd.Error) as caught:
+            other.set_state(session.get_state())
+        assert caught.value.code is StatusCode.FAILED_PRECONDITION
+
+
 # ---- whole trajectories ----
 
 def test_imagining_is_stepping_a_copy(client):

@@ -76,6 +76,25 @@ def test_a_session_lives_on_bit_identically_when_its_daemon_is_killed(replicas, 
         assert [one.session_id for one in dreamd.connect(undisturbed.address).sessions()] == [undisturbed.session_id]
 
 
+def test_forks_and_what_they_start_from_move_too(replicas):
+    with connect(replicas) as client:
+        with client.open("pendulum", rows=2, seed=8) as source:
+            list(walk(source, range(2)))
+            starts = source.decode(outputs=["state"]).state
+        parent = client.open("pendulum", rows=2, seed=3, start="state", state=starts, history=2)
+        list(walk(parent, range(3)))
+        parent.fork_into([0], rows=[1], steps_back=1)
+        twins = [parent.fork(rows=[1, 0], copies=2) for _ in range(2)]
+        numbers = range(3, 12)
+        undisturbed = list(walk(twins[0], numbers))
+        for number in numbers:
+            if number == 6:
+                kill(on(twins[1], replicas))
+            for reply in walk(twins[1], [number]):
+                same(reply, undisturbed.pop(0))
+        assert twins[0].address != twins[1].address and parent.step(np.zeros((2, 1))).committed_step_id == 5
+
+
 def test_a_session_without_a_seed_goes_on_with_the_seed_that_its_daemon_chose(replicas):
     with connect(replicas) as client:
         session = client.open("pendulum", rows=2)

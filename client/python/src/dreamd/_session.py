@@ -15,7 +15,7 @@ from ._flow import BACK_OFF_FIRST, BACK_OFF_MOST, UNREACHABLE, Call, Collect, De
 from ._journal import Journal, restore_request
 from ._proto import simulation_pb2 as pb
 from .errors import Error, invalid
-from .tensors import write, write_state, write_value
+from .tensors import read, write, write_state, write_value
 from .types import Chunk, Imagined, Plan, Reply, SessionInfo, State
 
 if TYPE_CHECKING:
@@ -211,9 +211,12 @@ class SessionCore:
         opened = pb.OpenSessionRequest()
         if self.journal is not None:
             opened.CopyFrom(self.journal.opened)
+            opened.rows = reply.session.rows
             opened.ClearField("tensors")
             opened.ClearField("raw_contents")
-            opened.rows = reply.session.rows
+            for name, starts in read(self.journal.opened).items():  # each row's own start goes with it
+                chosen = starts if rows is None else starts[list(rows)]
+                write(opened, name, np.repeat(chosen, max(copies, 1), axis=0))
         twin = SessionCore(self.client, self.address, reply.session, opened)
         yield from twin.start_saved(timeout)
         return twin
