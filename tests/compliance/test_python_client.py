@@ -64,6 +64,7 @@ def test_a_session_says_what_it_is(client):
         info = session.info
         assert (session.model, session.rows, session.seed) == ("pendulum@1", 2, 5)
         assert (info.latent_mode, info.ttl, info.label, info.horizon, info.ending) == ("mode", 90, "me", 9, "never")
+        assert (info.autoreset, info.start, info.start_count) == ("disabled", "initial", 30)
         assert session.observation_space == gymnasium.spaces.Box(np.float32([-1, -1, -8]), np.float32([1, 1, 8]))
         assert session.action_space == gymnasium.spaces.Box(-2, 2, (1,), np.float32)
         assert info.state["state.deter"] == dreamd.types.TensorSpec("state.deter", "float32", (128,))
@@ -478,6 +479,11 @@ def test_no_message_of_the_wire_is_in_a_public_signature():
         for member in members:
             assert "_pb2" not in str(inspect.signature(member)) and "pb." not in str(inspect.signature(member))
             assert inspect.getdoc(member), f"{name}.{member.__name__} says nothing"
+
+
+def test_planner_settings_are_those_of_the_contract():
+    from dreamd._proto import simulation_pb2
+    assert list(dreamd.PlannerSettings.__annotations__) == [one.name for one in simulation_pb2.PlannerSettings.DESCRIPTOR.fields]
 
 
 def test_importers_need_numpy_alone():

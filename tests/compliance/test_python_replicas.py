@@ -5,6 +5,7 @@ import pytest
 from python_package import ROOT, Link, kill, zoo_daemon
 
 import dreamd  # noqa: E402  (from the tree: python_package)
+from dreamd.envs import WorldVectorEnv
 
 from grpc import StatusCode  # noqa: E402
 
@@ -93,6 +94,21 @@ def test_forks_and_what_they_start_from_move_too(replicas):
             for reply in walk(twins[1], [number]):
                 same(reply, undisturbed.pop(0))
         assert twins[0].address != twins[1].address and parent.step(np.zeros((2, 1))).committed_step_id == 5
+
+
+def test_worlds_outlive_their_daemon(replicas):
+    """A vector environment, whose daemon resets rows by itself, goes on to the bit on another one."""
+    with connect(replicas, save_every=5) as client:
+        moved, undisturbed = (WorldVectorEnv(6, model="cartpole", horizon=9, client=client) for _ in range(2))
+        assert moved._hosted.session.address != undisturbed._hosted.session.address
+        firsts = [envs.reset(seed=2)[0].tobytes() for envs in (moved, undisturbed)]
+        assert firsts[0] == firsts[1]
+        for number, action in enumerate(np.random.default_rng(0).integers(0, 2, (25, 6))):
+            if number == 12:
+                kill(on(moved._hosted.session, replicas))
+            for mine, theirs in zip(moved.step(action)[:4], undisturbed.step(action)[:4], strict=True):
+                assert mine.tobytes() == theirs.tobytes()
+        assert moved._hosted.session.address == undisturbed._hosted.session.address
 
 
 def test_a_session_without_a_seed_goes_on_with_the_seed_that_its_daemon_chose(replicas):

@@ -12,16 +12,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import aio as aio
+    from . import envs as envs
     from .client import Client as Client
     from .client import Session as Session
     from .client import connect as connect
     from .errors import Error as Error
+    from .recording import record as record
     from .types import Checkpoint as Checkpoint
     from .types import Chunk as Chunk
     from .types import Imagined as Imagined
@@ -34,11 +36,11 @@ if TYPE_CHECKING:
     from .types import SessionInfo as SessionInfo
     from .types import State as State
 
-_HOMES = {"client": ("Client", "Session", "connect"), "errors": ("Error",),
+_HOMES = {"client": ("Client", "Session", "connect"), "errors": ("Error",), "recording": ("record",),
           "types": ("Checkpoint", "Chunk", "Imagined", "Model", "Plan", "PlannerSettings", "Registered", "Reply",
                     "ServerInfo", "SessionInfo", "State")}
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = ("aio",)
+_MODULES = ("aio", "envs")
 
 __all__ = [*_HOME, *_MODULES]
 
@@ -55,3 +57,9 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+with contextlib.suppress(ImportError):
+    from ._registration import register_envs
+
+    register_envs()

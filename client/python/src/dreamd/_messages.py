@@ -101,7 +101,8 @@ def read_session(message: simulation_pb2.Session) -> SessionInfo:
         action_space=read_space(message.action_space), state=read_specs(message.state),
         outputs=read_specs(message.outputs), heads=tuple(message.heads), planning=read_settings(message.planning),
         ending=enum_word(simulation_pb2.Ending.Rule, message.ending.rule) or "never", threshold=message.ending.threshold,
-        task=message.task, temperature=message.temperature if message.HasField("temperature") else None)
+        task=message.task, temperature=message.temperature if message.HasField("temperature") else None,
+        start=enum_word(simulation_pb2.StartSource, message.start_source) or "initial", start_count=message.start_count)
 
 
 def read_checkpoint(message: registry_pb2.Checkpoint) -> Checkpoint:

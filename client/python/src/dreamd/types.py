@@ -139,6 +139,11 @@ class Reply(Mapping[str, Array]):
         return self._get("truncated")
 
     @property
+    def started(self) -> Array:
+        """bool [rows]: Step: the row is at a start, by an automatic reset."""
+        return self._get("started")
+
+    @property
     def value(self) -> Array:
         """float32 [rows]: the critic's estimate."""
         return self._get("value")
@@ -233,7 +238,10 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """What a session is and where it stands. Times are in seconds, `opened` is Unix time."""
+    """What a session is and where it stands. Times are in seconds, `opened` is Unix time.
+
+    `start_count` is how many recorded starts the checkpoint has (start="file").
+    """
 
     session_id: str
     label: str
@@ -262,6 +270,8 @@ class SessionInfo:
     threshold: float
     task: str
     temperature: float | None
+    start: str
+    start_count: int
 
 
 @dataclass(frozen=True, slots=True)
