@@ -33,6 +33,14 @@ static dr_daemon_options fill_in(const dr_daemon_options *given)
     return o;
 }
 
+static void on_expired(const dr_session *session, void *ud)
+{
+    dr_daemon *daemon = ud;
+    if (session->options.persist) {
+        dr_persist_drop(daemon->persist, session->id);
+    }
+}
+
 static dr_code start_parts(dr_daemon *daemon, dr_store *store, dr_error *err)
 {
     dr_daemon_options *o = &daemon->options;
@@ -44,8 +52,13 @@ static dr_code start_parts(dr_daemon *daemon, dr_store *store, dr_error *err)
     code = dr_models_create(&daemon->models, daemon->store, err);
     if (code == DR_OK) {
         dr_sessions_options sessions = {.sessions_max = o->sessions_max,
-                                        .bytes_max = o->session_bytes_max};
+                                        .bytes_max = o->session_bytes_max,
+                                        .on_expired = on_expired,
+                                        .ud = daemon};
         code = dr_sessions_create(&daemon->sessions, daemon->loop, &sessions, err);
+    }
+    if (code == DR_OK && o->persist_sessions) {
+        code = dr_persist_create(&daemon->persist, daemon, err);
     }
     if (code == DR_OK) {
         dr_scheduler_options queue = {
@@ -99,6 +112,7 @@ void dr_daemon_destroy(dr_daemon *daemon)
     DR_ASSERT(daemon->pending == 0);
     dr_compute_stop(daemon->compute);
     dr_sessions_destroy(daemon->sessions);
+    dr_persist_destroy(daemon->persist);
     dr_models_destroy(daemon->models);
     dr_scheduler_destroy(daemon->scheduler);
     dr_store_thread_stop(daemon->store);
@@ -119,24 +133,49 @@ void dr_daemon_services(dr_daemon *daemon, dr_rpc_service services[DR_DAEMON_SER
 
 /* ---- holding ---- */
 
-static void end_pending(dr_daemon *daemon)
+static void on_saved(dr_daemon *daemon)
 {
-    DR_ASSERT(daemon->pending > 0);
-    if (--daemon->pending == 0 && daemon->on_closed) {
+    daemon->saved = true;
+    dr_daemon_end_work(daemon);
+}
+
+/* Nothing is under way: sessions are saved, then it is over. */
+static void end_if_closing(dr_daemon *daemon)
+{
+    if (!daemon->on_closed || daemon->pending > 0) {
+        return;
+    }
+    if (daemon->persist && !daemon->saving) {
+        daemon->saving = true;
+        dr_daemon_begin_work(daemon);
+        dr_persist_save_all(daemon->persist, daemon->options.save_grace_ms, on_saved);
+    } else if (!daemon->persist || daemon->saved) {
         daemon->on_closed(daemon->ud);
     }
+}
+
+void dr_daemon_begin_work(dr_daemon *daemon)
+{
+    daemon->pending++;
+}
+
+void dr_daemon_end_work(dr_daemon *daemon)
+{
+    DR_ASSERT(daemon->pending > 0);
+    daemon->pending--;
+    end_if_closing(daemon);
 }
 
 void dr_daemon_hold(dr_daemon *daemon, dr_call *call)
 {
     dr_call_retain(call);
-    daemon->pending++;
+    dr_daemon_begin_work(daemon);
 }
 
 void dr_daemon_release(dr_daemon *daemon, dr_call *call)
 {
     dr_call_release(call);
-    end_pending(daemon);
+    dr_daemon_end_work(daemon);
 }
 
 void dr_daemon_note_work(dr_call *call, dr_served *served, const dr_work *work, uint64_t rows)
@@ -191,10 +230,22 @@ static void seed(dr_store_job *job, dr_store *store)
 
 static void opened(dr_daemon *daemon)
 {
-    if (strcmp(daemon->state, "DRAINING") != 0) {
-        daemon->state = "SERVING";
+    if (!daemon->on_closed) {
+        if (strcmp(daemon->state, "DRAINING") != 0) {
+            daemon->state = "SERVING";
+        }
+        daemon->on_open(daemon->ud);
     }
-    daemon->on_open(daemon->ud);
+}
+
+/* The catalogue is complete. */
+static void bring_back_sessions(dr_daemon *daemon)
+{
+    if (daemon->persist && !daemon->on_closed) {
+        dr_persist_restore(daemon->persist, opened);
+    } else {
+        opened(daemon);
+    }
 }
 
 static void on_seeded(dr_store_job *job)
@@ -211,10 +262,8 @@ static void on_seeded(dr_store_job *job)
     }
     dr_buf_deinit(&s->names);
     dr_mem_free(s);
-    if (!daemon->on_closed) {
-        opened(daemon);
-    }
-    end_pending(daemon);
+    bring_back_sessions(daemon);
+    dr_daemon_end_work(daemon);
 }
 
 void dr_daemon_open(dr_daemon *daemon, const char *zoo, void (*on_open)(void *ud), void *ud)
@@ -223,14 +272,14 @@ void dr_daemon_open(dr_daemon *daemon, const char *zoo, void (*on_open)(void *ud
     daemon->ud = ud;
     seed_job *s = dr_mem_zalloc(1, sizeof *s);
     if (!s) {
-        opened(daemon);
+        bring_back_sessions(daemon);
         return;
     }
     s->daemon = daemon;
     s->job = (dr_store_job){.run = seed, .done = on_seeded};
     snprintf(s->zoo, sizeof s->zoo, "%s", zoo);
     dr_buf_init(&s->names, (size_t)DR_HEALTH_SERVICES_MAX * (DR_MODEL_NAME_MAX + 1));
-    daemon->pending++;
+    dr_daemon_begin_work(daemon);
     if (dr_store_thread_submit(daemon->store, &s->job, &s->error) != DR_OK) {
         on_seeded(&s->job);
     }
@@ -246,7 +295,5 @@ void dr_daemon_close(dr_daemon *daemon, void (*on_closed)(void *ud), void *ud)
     daemon->state = "DRAINING";
     daemon->on_closed = on_closed;
     daemon->ud = ud;
-    if (daemon->pending == 0) {
-        on_closed(ud);
-    }
+    end_if_closing(daemon);
 }

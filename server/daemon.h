@@ -9,6 +9,7 @@
 #define DR_SERVER_DAEMON_H
 #include "server/compute.h"
 #include "server/models.h"
+#include "server/persist.h"
 #include "server/rpc.h"
 #include "server/sessions.h"
 #include "server/store_thread.h"
@@ -22,6 +23,8 @@ typedef struct {
     uint64_t session_ttl_ms;
     uint64_t message_bytes_max, deadline_max_ms; /* the transport's, for GetServerInfo */
     uint32_t streams_max;
+    bool persist_sessions;
+    uint64_t save_grace_ms; /* for writing sessions at the end */
 } dr_daemon_options;
 
 typedef struct dr_daemon {
@@ -31,6 +34,7 @@ typedef struct dr_daemon {
     dr_store_thread *store;
     dr_models *models;
     dr_sessions *sessions;
+    dr_persist *persist;       /* NULL: sessions end with the daemon */
     dr_daemon_options options; /* with the defaults filled in */
     uint64_t started_ns;
     int64_t started_unix;
@@ -40,6 +44,7 @@ typedef struct dr_daemon {
     uint32_t pending;   /* calls whose work is on another thread, and jobs of our own */
     uint32_t registers; /* uploads under way */
     const char *state;  /* "LOADING", "SERVING", "DRAINING" */
+    bool saving, saved; /* sessions, at the end */
     void (*on_open)(void *ud);
     void (*on_closed)(void *ud);
     void *ud;
@@ -51,12 +56,13 @@ DR_CHECKED dr_code dr_daemon_create(dr_daemon **out, dr_loop *loop, const char *
 enum { DR_DAEMON_SERVICES = 2 };
 /* Simulation and Registry, for dr_server_options. */
 void dr_daemon_services(dr_daemon *daemon, dr_rpc_service services[DR_DAEMON_SERVICES]);
-/* Registers the checkpoints of `zoo` ("" = none) on the storage thread; then on_open. A zoo that
- * cannot be read is logged, and the daemon opens all the same. [loop] */
+/* Registers the checkpoints of `zoo` ("" = none) on the storage thread, brings sessions back; then
+ * on_open. A zoo that cannot be read is logged, and the daemon opens all the same. [loop] */
 void dr_daemon_open(dr_daemon *daemon, const char *zoo, void (*on_open)(void *ud), void *ud);
 /* The daemon will leave: from now on it says DRAINING. The transport drains meanwhile. [loop] */
 void dr_daemon_drain(dr_daemon *daemon);
-/* Calls on_closed on the loop when no work is under way any more; the transport is closed first, so
+/* Calls on_closed on the loop when no work is under way any more and sessions are saved; the
+ * transport is closed first, so
  * that all calls are over and nothing new begins. [loop] */
 void dr_daemon_close(dr_daemon *daemon, void (*on_closed)(void *ud), void *ud);
 /* After on_closed, or where nothing was ever begun. Joins the threads. NULL is fine. */
@@ -70,6 +76,10 @@ void dr_daemon_release(dr_daemon *daemon, dr_call *call);
 /* A work of the call came back from compute, before it is answered: for the record. `rows`: what
  * it has computed. */
 void dr_daemon_note_work(dr_call *call, dr_served *served, const dr_work *work, uint64_t rows);
+
+/* The same for work that is no call's. */
+void dr_daemon_begin_work(dr_daemon *daemon);
+void dr_daemon_end_work(dr_daemon *daemon);
 
 extern const dr_rpc_method dr_simulation_methods[];
 extern const size_t dr_simulation_method_count;

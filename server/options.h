@@ -63,6 +63,8 @@ typedef struct {
     X(count, sessions_max, "10000", 1, 1e6, "sessions at a time")                                \
     X(bytes, session_bytes_max, "1GiB", 65536, 1e15, "memory of all sessions together")          \
     X(time, session_ttl, "10m", 1, 6.048e8, "life of a session without a request, by default")   \
+    X(flag, persist_sessions, "false", 0, 0,                                                     \
+      "sessions outlive the daemon: those opened with persist even kill -9")                     \
     X(text, log_level, "info", 0, 0, "error, warn, info or debug")                               \
     X(text, log_format, "text", 0, 0, "text or json")                                            \
     X(flag, log_requests, "false", 0, 0, "a line for every call")                                \

@@ -1,6 +1,9 @@
 /* rpc_commit.c: the last step of every request that changes a session. */
+#include <string.h>
+
 #include "models/base/mem.h"
 #include "server/rpc_verbs.h"
+#include "server/session_save.h"
 
 static void keep_reply(dr_commit *commit)
 {
@@ -29,12 +32,93 @@ static void commit_rows(dr_commit *commit)
     keep_reply(commit);
 }
 
-void dr_commit_run(dr_commit *commit)
+static void finish(dr_commit *commit, const dr_error *err)
 {
-    commit_rows(commit);
-    dr_call_reply(commit->call, commit->reply);
+    if (err->code == DR_OK) {
+        commit_rows(commit);
+        dr_call_reply(commit->call, commit->reply);
+    } else {
+        dr_session_abandon(commit->session);
+        dr_call_finish(commit->call, err);
+    }
     commit->done(commit);
 }
+
+static void check_open(const dr_session *session, dr_error *err)
+{
+    if (err->code == DR_OK && session->closed) {
+        dr_fail_field(err, DR_NOT_FOUND, "session_id", "session %s was closed meanwhile",
+                      session->id);
+    }
+}
+
+/* What is on the disk is committed, whether or not somebody still waits for the answer. */
+static void on_kept(dr_persist_op *op)
+{
+    dr_commit *commit = (dr_commit *)op;
+    dr_daemon *daemon = commit->daemon;
+    dr_session *session = commit->session;
+    dr_call *call = commit->call;
+    check_open(session, &op->error);
+    finish(commit, &op->error);
+    dr_session_release(session);
+    dr_daemon_release(daemon, call);
+}
+
+void dr_commit_run(dr_commit *commit)
+{
+    dr_error err = {.code = DR_OK};
+    dr_session_next next = {&commit->change, &commit->claim, commit->reply};
+    if (!commit->session->options.persist ||
+        dr_session_save(&commit->op.row, commit->session, &next, &err) != DR_OK) {
+        finish(commit, &err);
+        return;
+    }
+    dr_session_retain(commit->session);
+    dr_daemon_hold(commit->daemon, commit->call);
+    commit->op.done = on_kept;
+    dr_persist_submit(commit->daemon->persist, &commit->op);
+}
+
+/* ---- whole sessions ---- */
+
+static void on_keeping_done(dr_persist_op *op)
+{
+    dr_keeping *keeping = (dr_keeping *)op;
+    dr_daemon *daemon = keeping->daemon;
+    dr_session *session = keeping->session;
+    dr_call *call = keeping->call;
+    check_open(session, &op->error);
+    keeping->done(keeping, &op->error);
+    dr_session_release(session);
+    dr_daemon_release(daemon, call);
+}
+
+static dr_code fill_row(dr_store_session *row, const dr_session *session,
+                        dr_store_session_change change, dr_error *err)
+{
+    bool has_bytes = change == DR_STORE_SESSION_PUT || change == DR_STORE_SESSION_PUT_STATE;
+    dr_code code = has_bytes ? dr_session_save(row, session, NULL, err) : DR_OK;
+    row->change = change;
+    memcpy(row->id, session->id, sizeof row->id);
+    return code;
+}
+
+void dr_keeping_run(dr_keeping *keeping, dr_store_session_change change)
+{
+    dr_error err = {.code = DR_OK};
+    if (!keeping->session->options.persist ||
+        fill_row(&keeping->op.row, keeping->session, change, &err) != DR_OK) {
+        keeping->done(keeping, &err);
+        return;
+    }
+    dr_session_retain(keeping->session);
+    dr_daemon_hold(keeping->daemon, keeping->call);
+    keeping->op.done = on_keeping_done;
+    dr_persist_submit(keeping->daemon->persist, &keeping->op);
+}
+
+/* ---- repeats ---- */
 
 /* The stored reply, of whichever method: fields that StepResponse does not have stay with it. */
 void dr_verb_replay(dr_call *call, const dr_session *session)

@@ -12,7 +12,9 @@
 #include "server/rpc_verbs.h"
 
 typedef struct {
-    dr_commit commit; /* `session` is the one that is copied from */
+    dr_commit commit;   /* `session` is the one that is copied from */
+    dr_keeping keeping; /* of the new one */
+    bool is_new;
     const Dreamd__V1__ForkRequest *request;
     const uint32_t *rows; /* [count], or NULL: all */
     uint32_t count;
@@ -161,11 +163,18 @@ static dr_code open_copy(dr_session **out, fork_call *fc, dr_error *err)
     return code;
 }
 
-static void answer_with(fork_call *fc, const dr_session *session)
+static void on_opened(dr_keeping *keeping, const dr_error *kept)
 {
-    dr_error err;
-    dr_call *call = fc->commit.call;
-    if (dr_rpc_describe(&fc->described, session, dr_call_arena(call), &err) != DR_OK) {
+    fork_call *fc = (fork_call *)((char *)keeping - offsetof(fork_call, keeping));
+    dr_session *session = keeping->session;
+    dr_call *call = keeping->call;
+    dr_error err = *kept;
+    if (err.code == DR_OK) {
+        err.code = dr_rpc_describe(&fc->described, session, dr_call_arena(call), &err);
+    } else if (fc->is_new && !session->closed) {
+        dr_sessions_close(keeping->daemon->sessions, session);
+    }
+    if (err.code != DR_OK) {
         dr_call_finish(call, &err);
         return;
     }
@@ -355,14 +364,17 @@ static void run(fork_call *fc)
         fork_into(fc, &err);
         return;
     }
+    fc->is_new = !made;
     if (code == DR_OK && !made) {
         code = open_copy(&made, fc, &err);
     }
-    if (code == DR_OK) {
-        answer_with(fc, made);
-    } else {
+    if (code != DR_OK) {
         dr_call_finish(commit->call, &err);
+        return;
     }
+    fc->keeping = (dr_keeping){
+        .daemon = commit->daemon, .call = commit->call, .session = made, .done = on_opened};
+    dr_keeping_run(&fc->keeping, fc->is_new ? DR_STORE_SESSION_PUT : DR_STORE_SESSION_NOTHING);
 }
 
 void dr_rpc_fork(dr_call *call, const void *message)

@@ -26,6 +26,7 @@ typedef struct {
     uint64_t estimate_ns; /* of all its steps; counted in daemon->plan_ns */
     dr_row *then;         /* [count]: the rows as they were */
     uint64_t step_id;     /* committed when they were so */
+    dr_keeping keeping;
     dr_room room;
 } plan_call;
 
@@ -304,9 +305,35 @@ static void keep_warm_starts(plan_call *pc)
 {
     int horizon = pc->plan.settings.horizon;
     size_t mean = (size_t)pc->served->action_width * (size_t)horizon;
-    for (uint32_t i = 0; pc->plan.settings.warm_start && i < pc->count; i++) {
+    for (uint32_t i = 0; i < pc->count; i++) {
         dr_session_warm_put(pc->session, pc->rows ? pc->rows[i] : i, &pc->then[i], horizon,
                             pc->plan.means + i * mean);
+    }
+}
+
+/* The warm start is where it must be. */
+static void on_kept(dr_keeping *keeping, const dr_error *kept)
+{
+    plan_call *pc = (plan_call *)((char *)keeping - offsetof(plan_call, keeping));
+    dr_error err = *kept;
+    if (err.code == DR_OK) {
+        err.code = answer(pc, &err);
+    }
+    if (err.code != DR_OK) {
+        dr_call_finish(pc->call, &err);
+    }
+    dr_room_give(&pc->room, pc->daemon);
+}
+
+static void complete(plan_call *pc)
+{
+    pc->keeping = (dr_keeping){
+        .daemon = pc->daemon, .call = pc->call, .session = pc->session, .done = on_kept};
+    if (pc->plan.settings.warm_start) {
+        keep_warm_starts(pc);
+        dr_keeping_run(&pc->keeping, DR_STORE_SESSION_PUT_STATE);
+    } else {
+        on_kept(&pc->keeping, &(dr_error){.code = DR_OK});
     }
 }
 
@@ -325,18 +352,15 @@ static void on_back(dr_loop_item *item)
     const dr_work sum = {.queue_ns = atomic_load(&pc->plan.queue_ns),
                          .compute_ns = atomic_load(&pc->plan.compute_ns)};
     dr_daemon_note_work(call, pc->served, &sum, err->code == DR_OK ? pc->count : 0);
-    if (!dr_call_is_over(call)) {
-        if (err->code == DR_OK && dr_call_deadline_ns(call) <= dr_loop_now_ns()) {
-            dr_fail(err, DR_DEADLINE_EXCEEDED, "the deadline passed before the plan was there");
-        }
-        dr_code code = err->code == DR_OK ? answer(pc, err) : err->code;
-        if (code == DR_OK) {
-            keep_warm_starts(pc);
-        } else {
-            dr_call_finish(call, err);
-        }
+    if (err->code == DR_OK && dr_call_deadline_ns(call) <= dr_loop_now_ns()) {
+        dr_fail(err, DR_DEADLINE_EXCEEDED, "the deadline passed before the plan was there");
     }
-    dr_room_give(&pc->room, daemon);
+    if (!dr_call_is_over(call) && err->code == DR_OK) {
+        complete(pc);
+    } else {
+        dr_call_finish(call, err);
+        dr_room_give(&pc->room, daemon);
+    }
     dr_session_release(session);
     dr_daemon_release(daemon, call);
 }

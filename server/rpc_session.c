@@ -7,6 +7,7 @@
 
 #include "models/base/mem.h"
 #include "server/rpc_verbs.h"
+#include "server/session_save.h"
 
 /* ---- OpenSession ---- */
 
@@ -16,18 +17,9 @@ typedef struct {
     dr_call *call;
     const Dreamd__V1__OpenSessionRequest *request;
     dr_session_options options;
+    bool is_new;
+    dr_keeping keeping;
 } open_call;
-
-/* Options of the contract that this build does not have are refused, never obeyed in part. */
-static dr_code refuse_later(const Dreamd__V1__OpenSessionRequest *r, dr_error *err)
-{
-    if (r->persist) {
-        return dr_fail_field(err, DR_UNIMPLEMENTED, "persist",
-                             "sessions of this daemon end with "
-                             "it, leave persist false");
-    }
-    return DR_OK;
-}
 
 static dr_code read_ending(dr_ending *out, const Dreamd__V1__Ending *ending, dr_error *err)
 {
@@ -132,8 +124,12 @@ static dr_code read_options(open_call *oc, dr_error *err)
         return dr_fail_field(err, DR_INVALID_ARGUMENT, "latent_mode",
                              "latent_mode is %d, expected SAMPLE or MODE", (int)r->latent_mode);
     }
-    dr_code code = refuse_later(r, err);
-    code = code == DR_OK ? read_autoreset(&o->autoreset, (int)r->autoreset, err) : code;
+    if (r->persist && !oc->daemon->persist) {
+        return dr_fail_field(err, DR_FAILED_PRECONDITION, "persist",
+                             "sessions of this daemon end with it: start it with "
+                             "--persist-sessions, or leave persist false");
+    }
+    dr_code code = read_autoreset(&o->autoreset, (int)r->autoreset, err);
     code = code == DR_OK ? dr_verb_read_source(&o->start_source, (int)r->start_source, err) : code;
     code = code == DR_OK ? read_temperature(&o->temperature, r, err) : code;
     code = code == DR_OK ? dr_rpc_check_lasting(r->label, r->request_id, r->ttl_ms, err) : code;
@@ -143,6 +139,7 @@ static dr_code read_options(open_call *oc, dr_error *err)
     o->mode = r->latent_mode == DREAMD__V1__LATENT_MODE__LATENT_MODE_MODE;
     o->horizon = r->horizon;
     o->history = r->history;
+    o->persist = r->persist;
     o->ttl_ms = r->ttl_ms ? r->ttl_ms : oc->daemon->options.session_ttl_ms;
     o->label = r->label;
     o->request_id = r->request_id;
@@ -194,7 +191,6 @@ static dr_code put_start(dr_session *session, open_call *oc, dr_error *err)
                : code;
 }
 
-/* What of the options depends on the model. */
 static dr_code check_choices(open_call *oc, const dr_served *served, dr_error *err)
 {
     const char *task = oc->request->task;
@@ -224,6 +220,38 @@ static dr_code check_choices(open_call *oc, const dr_served *served, dr_error *e
     return DR_OK;
 }
 
+/* What of the options depends on the model. */
+static dr_code check_against(open_call *oc, const dr_served *served, dr_error *err)
+{
+    if (oc->options.ending.rule != DR_ENDING_NEVER &&
+        dr_served_find_output(served, DR_VERB_STEP, "continue") < 0) {
+        return dr_fail_field(err, DR_FAILED_PRECONDITION, "ending.rule",
+                             "model %s has no continue "
+                             "head, which rules THRESHOLD and SAMPLED need",
+                             served->name);
+    }
+    dr_code code = check_choices(oc, served, err);
+    if (code == DR_OK) {
+        code = dr_verb_check_source(served, oc->options.start_source, err);
+    }
+    return code == DR_OK && oc->options.persist
+               ? dr_session_check_savable(served, oc->options.rows, err)
+               : code;
+}
+
+dr_code dr_rpc_options_of(dr_session_options *out, dr_daemon *daemon, dr_served *served,
+                          const Dreamd__V1__OpenSessionRequest *request, dr_error *err)
+{
+    open_call oc = {.daemon = daemon, .request = request};
+    dr_code code = read_options(&oc, err);
+    if (code == DR_OK) {
+        code = check_against(&oc, served, err);
+    }
+    *out = oc.options;
+    out->model = request->model;
+    return code;
+}
+
 static dr_code open_session(dr_session **out, open_call *oc, dr_error *err)
 {
     dr_daemon *daemon = oc->daemon;
@@ -232,20 +260,13 @@ static dr_code open_session(dr_session **out, open_call *oc, dr_error *err)
         *err = oc->wish.error;
         return err->code;
     }
-    if (oc->options.ending.rule != DR_ENDING_NEVER &&
-        dr_served_find_output(served, DR_VERB_STEP, "continue") < 0) {
-        return dr_fail_field(err, DR_FAILED_PRECONDITION, "ending.rule",
-                             "model %s has no continue "
-                             "head, which rules THRESHOLD and SAMPLED need",
-                             served->name);
-    }
-    if (check_choices(oc, served, err) != DR_OK ||
-        dr_verb_check_source(served, oc->options.start_source, err) != DR_OK) {
+    if (check_against(oc, served, err) != DR_OK) {
         return err->code;
     }
     oc->options.model = oc->wish.resolved;
     bool is_known = oc->options.request_id[0] &&
                     dr_sessions_find_request(daemon->sessions, oc->options.request_id);
+    oc->is_new = !is_known;
     dr_code code = dr_sessions_open(out, daemon->sessions, served, &oc->options, err);
     if (code == DR_OK && !is_known) {
         code = put_start(*out, oc, err);
@@ -256,6 +277,26 @@ static dr_code open_session(dr_session **out, open_call *oc, dr_error *err)
     return code;
 }
 
+static void on_opened(dr_keeping *keeping, const dr_error *kept)
+{
+    open_call *oc = (open_call *)((char *)keeping - offsetof(open_call, keeping));
+    dr_session *session = keeping->session;
+    Dreamd__V1__Session described;
+    dr_error err = *kept;
+    if (err.code == DR_OK) {
+        err.code = dr_rpc_describe(&described, session, dr_call_arena(oc->call), &err);
+    } else if (oc->is_new && !session->closed) {
+        dr_sessions_close(oc->daemon->sessions, session);
+    }
+    if (err.code != DR_OK) {
+        dr_call_finish(oc->call, &err);
+        return;
+    }
+    Dreamd__V1__OpenSessionResponse reply = DREAMD__V1__OPEN_SESSION_RESPONSE__INIT;
+    reply.session = &described;
+    dr_call_reply(oc->call, &reply.base);
+}
+
 static void on_model(dr_models_wish *wish)
 {
     open_call *oc = (open_call *)wish;
@@ -263,16 +304,10 @@ static void on_model(dr_models_wish *wish)
     dr_call *call = oc->call;
     dr_error err;
     if (!dr_call_is_over(call)) {
-        dr_session *session;
-        Dreamd__V1__Session described;
-        dr_code code = open_session(&session, oc, &err);
-        if (code == DR_OK) {
-            code = dr_rpc_describe(&described, session, dr_call_arena(call), &err);
-        }
-        if (code == DR_OK) {
-            Dreamd__V1__OpenSessionResponse reply = DREAMD__V1__OPEN_SESSION_RESPONSE__INIT;
-            reply.session = &described;
-            dr_call_reply(call, &reply.base);
+        oc->keeping = (dr_keeping){.daemon = daemon, .call = call, .done = on_opened};
+        if (open_session(&oc->keeping.session, oc, &err) == DR_OK) {
+            dr_keeping_run(&oc->keeping,
+                           oc->is_new ? DR_STORE_SESSION_PUT : DR_STORE_SESSION_NOTHING);
         } else {
             dr_call_finish(call, &err);
         }
@@ -395,18 +430,35 @@ void dr_rpc_list_sessions(dr_call *call, const void *message)
     dr_call_reply(call, &reply.base);
 }
 
-void dr_rpc_close_session(dr_call *call, const void *message)
+static void on_row_deleted(dr_keeping *keeping, const dr_error *err)
 {
-    const Dreamd__V1__CloseSessionRequest *request = message;
-    dr_daemon *daemon = dr_call_get_service(call);
-    dr_error err;
-    dr_session *session;
-    if (dr_sessions_get(&session, daemon->sessions, request->session_id, &err) != DR_OK) {
-        dr_call_finish(call, &err);
+    dr_session *session = keeping->session;
+    if (err->code != DR_OK) {
+        dr_call_finish(keeping->call, err);
         return;
     }
     Dreamd__V1__CloseSessionResponse reply = DREAMD__V1__CLOSE_SESSION_RESPONSE__INIT;
     reply.committed_step_id = session->committed_step_id;
-    dr_sessions_close(daemon->sessions, session);
-    dr_call_reply(call, &reply.base);
+    dr_sessions_close(keeping->daemon->sessions, session);
+    dr_call_reply(keeping->call, &reply.base);
+}
+
+void dr_rpc_close_session(dr_call *call, const void *message)
+{
+    const Dreamd__V1__CloseSessionRequest *request = message;
+    dr_keeping *keeping = dr_arena_zalloc(dr_call_arena(call), 1, sizeof *keeping);
+    dr_error err;
+    if (!keeping) {
+        dr_mem_fail(&err, "request");
+        dr_call_finish(call, &err);
+        return;
+    }
+    *keeping =
+        (dr_keeping){.daemon = dr_call_get_service(call), .call = call, .done = on_row_deleted};
+    if (dr_sessions_get(&keeping->session, keeping->daemon->sessions, request->session_id, &err) !=
+        DR_OK) {
+        dr_call_finish(call, &err);
+        return;
+    }
+    dr_keeping_run(keeping, DR_STORE_SESSION_DELETE);
 }

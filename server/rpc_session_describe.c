@@ -59,6 +59,7 @@ dr_code dr_rpc_describe_short(Dreamd__V1__Session *out, const dr_session *sessio
     out->start_count = session->model->starts.count;
     out->horizon = o->horizon;
     out->history = o->history;
+    out->persist = o->persist;
     if (session->model->temperature >= 0) {
         out->optional_temperature_case = DREAMD__V1__SESSION__OPTIONAL_TEMPERATURE_TEMPERATURE;
         out->temperature = o->temperature > 0
@@ -75,11 +76,49 @@ dr_code dr_rpc_describe_short(Dreamd__V1__Session *out, const dr_session *sessio
     return list_ended(out, session, arena, err);
 }
 
+static void write_ending(Dreamd__V1__Ending *out, const dr_ending *ending)
+{
+    dreamd__v1__ending__init(out);
+    out->rule = RULES[ending->rule];
+    if (ending->rule == DR_ENDING_THRESHOLD) {
+        out->optional_threshold_case = DREAMD__V1__ENDING__OPTIONAL_THRESHOLD_THRESHOLD;
+        out->threshold = ending->threshold;
+    }
+}
+
+void dr_rpc_request_of(Dreamd__V1__OpenSessionRequest *out, Dreamd__V1__Ending *ending,
+                       const dr_session *session)
+{
+    const dr_session_options *o = &session->options;
+    dreamd__v1__open_session_request__init(out);
+    out->model = (char *)o->model;
+    out->rows = o->rows;
+    out->optional_seed_case = DREAMD__V1__OPEN_SESSION_REQUEST__OPTIONAL_SEED_SEED;
+    out->seed = o->seed;
+    out->latent_mode = o->mode ? DREAMD__V1__LATENT_MODE__LATENT_MODE_MODE
+                               : DREAMD__V1__LATENT_MODE__LATENT_MODE_SAMPLE;
+    if (o->temperature > 0) {
+        out->optional_temperature_case =
+            DREAMD__V1__OPEN_SESSION_REQUEST__OPTIONAL_TEMPERATURE_TEMPERATURE;
+        out->temperature = o->temperature;
+    }
+    out->ttl_ms = o->ttl_ms;
+    out->request_id = (char *)o->request_id;
+    out->label = (char *)o->label;
+    out->horizon = o->horizon;
+    out->history = o->history;
+    out->persist = o->persist;
+    out->autoreset = AUTORESETS[o->autoreset];
+    out->start_source = SOURCES[o->start_source];
+    out->task = (char *)(o->task ? o->task : "");
+    write_ending(ending, &o->ending);
+    out->ending = ending;
+}
+
 dr_code dr_rpc_describe(Dreamd__V1__Session *out, const dr_session *session, dr_arena *arena,
                         dr_error *err)
 {
     const dr_served *served = session->model;
-    const dr_ending *ending = &session->options.ending;
     dr_code code = dr_rpc_describe_short(out, session, arena, err);
     if (code == DR_OK) {
         code =
@@ -102,11 +141,6 @@ dr_code dr_rpc_describe(Dreamd__V1__Session *out, const dr_session *session, dr_
     if (code != DR_OK || !out->ending) {
         return code == DR_OK ? dr_mem_fail(err, "description of a session") : code;
     }
-    dreamd__v1__ending__init(out->ending);
-    out->ending->rule = RULES[ending->rule];
-    if (ending->rule == DR_ENDING_THRESHOLD) {
-        out->ending->optional_threshold_case = DREAMD__V1__ENDING__OPTIONAL_THRESHOLD_THRESHOLD;
-        out->ending->threshold = ending->threshold;
-    }
+    write_ending(out->ending, &session->options.ending);
     return DR_OK;
 }

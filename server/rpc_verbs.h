@@ -34,9 +34,11 @@ DR_CHECKED dr_code dr_room_take(void **out, dr_room *room, dr_daemon *daemon, dr
                                 uint64_t bytes, dr_error *err);
 void dr_room_give(dr_room *room, dr_daemon *daemon);
 
-/* A change that is computed, on its way into the session; embedded in a request's work. */
+/* A change that is computed, on its way into the session; embedded in a request's work. The reply,
+ * and what the change points to, must last until `done`. */
 typedef struct dr_commit dr_commit;
 struct dr_commit {
+    dr_persist_op op; /* of a persistent session */
     dr_daemon *daemon;
     dr_call *call;
     dr_session *session;
@@ -45,7 +47,9 @@ struct dr_commit {
     const struct ProtobufCMessage *reply;
     void (*done)(dr_commit *commit); /* the session is free again, the call is answered */
 };
-/* Commits, keeps the reply under its step id, and answers. [loop] */
+/* Commits, keeps the reply under its step id, and answers. Of a persistent session all that is on
+ * the disk first, or the call fails and the session is as before; meanwhile it is busy, and what is
+ * read of it is the state before. [loop] */
 void dr_commit_run(dr_commit *commit);
 
 /* Part of an observation that the loop puts into the reply, not the graph: of starts, or what was
@@ -57,6 +61,19 @@ typedef struct {
     uint64_t row_bytes;
     uint8_t *data; /* [count, ...], zeros at first */
 } dr_made_leaf;
+/* What a request did to a whole session, or to its plans, on its way to the disk. */
+typedef struct dr_keeping dr_keeping;
+struct dr_keeping {
+    dr_persist_op op;
+    dr_daemon *daemon;
+    dr_call *call;
+    dr_session *session;
+    /* Answers the call: DR_OK, or nothing of it is on the disk. */
+    void (*done)(dr_keeping *keeping, const dr_error *err);
+};
+/* Writes, or deletes, a persistent session's row; `done` comes when that is there. Of a session
+ * that is not persistent it comes at once. [loop] */
+void dr_keeping_run(dr_keeping *keeping, dr_store_session_change change);
 
 typedef struct {
     dr_verb_work verb; /* first: the scheduler gives back its dr_work */
@@ -144,6 +161,12 @@ void dr_verb_replay(dr_call *call, const dr_session *session);
 /* What OpenSession and Fork say of a new session's name and life; 0 and "" are fine. */
 DR_CHECKED dr_code dr_rpc_check_lasting(const char *label, const char *request_id, uint64_t ttl_ms,
                                         dr_error *err);
+/* The options of a request against a model that is loaded, as OpenSession reads them. */
+DR_CHECKED dr_code dr_rpc_options_of(dr_session_options *out, dr_daemon *daemon, dr_served *served,
+                                     const Dreamd__V1__OpenSessionRequest *request, dr_error *err);
+/* The request that would open such a session; borrows its texts. */
+void dr_rpc_request_of(Dreamd__V1__OpenSessionRequest *out, Dreamd__V1__Ending *ending,
+                       const dr_session *session);
 /* A 64-bit mark of a whole message: the same request again has the same. */
 DR_CHECKED dr_code dr_rpc_hash_message(uint64_t *out, const struct ProtobufCMessage *message,
                                        dr_error *err);

@@ -89,6 +89,7 @@ typedef struct {
     uint64_t ttl_ms;
     const char *label, *request_id; /* "" for none; checked for length */
     uint64_t request_hash;          /* of the request that opened it */
+    bool persist; /* every change is on the disk before it is answered (persist.h) */
     bool is_copy; /* rows come from elsewhere: none is put at its start, all must be written */
 } dr_session_options;
 

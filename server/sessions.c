@@ -10,6 +10,15 @@
 
 enum { BUCKETS = 1 << 14, ID_LENGTH = 32, FULL_RETRY_MS = 1000 };
 
+/* A session that is known and not here. */
+typedef struct absent absent;
+struct absent {
+    absent *next;
+    char id[ID_LENGTH + 1];
+    char request_id[DR_SESSION_LABEL_BYTES + 1];
+    dr_error why;
+};
+
 struct dr_sessions {
     dr_loop *loop;
     dr_sessions_options options;
@@ -17,6 +26,7 @@ struct dr_sessions {
     dr_session *oldest, *newest;
     dr_session *by_id[BUCKETS];
     dr_session *by_request[BUCKETS];
+    absent *absents;                                   /* a few, and only after a restart */
     char expired[DR_SESSIONS_EXPIRED_KEPT][ID_LENGTH]; /* a ring */
     uint32_t expired_next, expired_count;
 };
@@ -50,6 +60,11 @@ void dr_sessions_destroy(dr_sessions *table)
     }
     while (table->oldest) {
         dr_sessions_close(table, table->oldest);
+    }
+    while (table->absents) {
+        absent *next = table->absents->next;
+        dr_mem_free(table->absents);
+        table->absents = next;
     }
     dr_mem_free(table);
 }
@@ -105,7 +120,7 @@ void dr_sessions_close(dr_sessions *table, dr_session *session)
     dr_session_release(session);
 }
 
-static void remember_expired(dr_sessions *table, const char *id)
+void dr_sessions_add_expired(dr_sessions *table, const char *id)
 {
     memcpy(table->expired[table->expired_next], id, ID_LENGTH);
     table->expired_next = (table->expired_next + 1) % DR_SESSIONS_EXPIRED_KEPT;
@@ -128,7 +143,10 @@ static void on_expiry(dr_timer *timer)
         dr_timer_start(table->loop, timer, due_ns(session), on_expiry);
         return;
     }
-    remember_expired(table, session->id);
+    if (table->options.on_expired) {
+        table->options.on_expired(session, table->options.ud);
+    }
+    dr_sessions_add_expired(table, session->id);
     table->stats.expired++;
     dr_sessions_close(table, session);
 }
@@ -191,6 +209,52 @@ dr_session *dr_sessions_find_request(const dr_sessions *table, const char *reque
     return session;
 }
 
+/* ---- known, and not here ---- */
+
+void dr_sessions_set_absent(dr_sessions *table, const char *id, const char *request_id,
+                            const dr_error *why)
+{
+    absent **link = &table->absents;
+    while (*link && strcmp((*link)->id, id) != 0) {
+        link = &(*link)->next;
+    }
+    absent *found = *link;
+    if (found) {
+        *link = found->next;
+    } else if (why) {
+        found = dr_mem_zalloc(1, sizeof *found);
+    }
+    if (!found || !why) {
+        dr_mem_free(found);
+        return;
+    }
+    snprintf(found->id, sizeof found->id, "%s", id);
+    snprintf(found->request_id, sizeof found->request_id, "%s", request_id);
+    found->why = *why;
+    found->next = table->absents;
+    table->absents = found;
+}
+
+/* By its id, or by the request that opened it: only while it may still come. */
+static const absent *find_absent(const dr_sessions *table, const char *id, const char *request_id)
+{
+    const absent *a = table->absents;
+    while (
+        a && !(id && strcmp(a->id, id) == 0) &&
+        !(request_id && a->why.code == DR_UNAVAILABLE && strcmp(a->request_id, request_id) == 0)) {
+        a = a->next;
+    }
+    return a;
+}
+
+static dr_code fail_absent(const absent *a, dr_error *err)
+{
+    if (err) {
+        *err = a->why;
+    }
+    return a->why.code;
+}
+
 dr_code dr_sessions_find_opened(dr_session **out, const dr_sessions *table, const char *request_id,
                                 uint64_t request_hash, dr_error *err)
 {
@@ -200,11 +264,41 @@ dr_code dr_sessions_find_opened(dr_session **out, const dr_sessions *table, cons
                              "request_id \"%s\" has opened session %s with another request",
                              request_id, session->id);
     }
+    const absent *away = !session && request_id[0] ? find_absent(table, NULL, request_id) : NULL;
+    if (away) {
+        return fail_absent(away, err);
+    }
     if (session) {
         session->used_ns = dr_loop_now_ns();
     }
     *out = session;
     return DR_OK;
+}
+
+/* Into the table, with its life before it. */
+static void add_session(dr_sessions *table, dr_session *session, uint64_t left_ms)
+{
+    session->table = table;
+    session->used_ns = dr_loop_now_ns() + (left_ms - session->options.ttl_ms) * 1000000u;
+    table->stats.bytes += session->bytes;
+    link_session(table, session);
+    dr_timer_start(table->loop, &session->expiry, due_ns(session), on_expiry);
+}
+
+dr_code dr_sessions_restore(dr_session **out, dr_sessions *table, dr_served *model,
+                            const dr_session_options *options, const dr_sessions_known *known,
+                            dr_error *err)
+{
+    dr_code code = check_room(table, model, options, err);
+    if (code == DR_OK) {
+        code = dr_session_create(out, model, options, err);
+    }
+    if (code == DR_OK) {
+        snprintf((*out)->id, sizeof(*out)->id, "%s", known->id);
+        (*out)->opened_unix_ms = known->opened_unix_ms;
+        add_session(table, *out, known->left_ms);
+    }
+    return code;
 }
 
 dr_code dr_sessions_open(dr_session **out, dr_sessions *table, dr_served *model,
@@ -229,11 +323,7 @@ dr_code dr_sessions_open(dr_session **out, dr_sessions *table, dr_served *model,
         dr_session_release(session);
         return code;
     }
-    session->table = table;
-    session->used_ns = dr_loop_now_ns();
-    table->stats.bytes += session->bytes;
-    link_session(table, session);
-    dr_timer_start(table->loop, &session->expiry, due_ns(session), on_expiry);
+    add_session(table, session, options->ttl_ms);
     *out = session;
     return DR_OK;
 }
@@ -266,6 +356,10 @@ dr_code dr_sessions_get(dr_session **out, dr_sessions *table, const char *id, dr
         session->used_ns = dr_loop_now_ns();
         *out = session;
         return DR_OK;
+    }
+    const absent *away = table->absents ? find_absent(table, id, NULL) : NULL;
+    if (away) {
+        return fail_absent(away, err);
     }
     if (!has_expired(table, id)) {
         return dr_fail_field(err, DR_NOT_FOUND, "session_id", "session_id \"%s\": %s", id,

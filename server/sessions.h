@@ -12,7 +12,9 @@ typedef struct dr_sessions dr_sessions;
 
 typedef struct {
     uint32_t sessions_max;
-    uint64_t bytes_max; /* of all sessions together */
+    uint64_t bytes_max;                                      /* of all sessions together */
+    void (*on_expired)(const dr_session *session, void *ud); /* before it goes; or NULL */
+    void *ud;
 } dr_sessions_options;
 
 DR_CHECKED dr_code dr_sessions_create(dr_sessions **out, dr_loop *loop,
@@ -25,6 +27,21 @@ void dr_sessions_destroy(dr_sessions *table);
  * request was another one. Borrowed. */
 DR_CHECKED dr_code dr_sessions_open(dr_session **out, dr_sessions *table, dr_served *model,
                                     const dr_session_options *options, dr_error *err);
+/* One that was there before a restart, under the id that it had. Its rows are the caller's to write
+ * (dr_session_options.is_copy). */
+typedef struct {
+    const char *id;
+    uint64_t opened_unix_ms, left_ms; /* of its life */
+} dr_sessions_known;
+DR_CHECKED dr_code dr_sessions_restore(dr_session **out, dr_sessions *table, dr_served *model,
+                                       const dr_session_options *options,
+                                       const dr_sessions_known *known, dr_error *err);
+/* An id (and the request_id that opened it) that is answered with `why` from now on; NULL: no
+ * more. Without memory it is unknown. */
+void dr_sessions_set_absent(dr_sessions *table, const char *id, const char *request_id,
+                            const dr_error *why);
+/* Answered SESSION_EXPIRED from now on. */
+void dr_sessions_add_expired(dr_sessions *table, const char *id);
 /* The session that `request_id` opened, renewed, or NULL where none did; ALREADY_EXISTS where it
  * was by another request. */
 DR_CHECKED dr_code dr_sessions_find_opened(dr_session **out, const dr_sessions *table,

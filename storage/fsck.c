@@ -168,12 +168,25 @@ static dr_code check_contents(checker *c, dr_error *err)
     return code;
 }
 
+/* ---- sessions ---- */
+
+static dr_code add_session(void *ud, dr_fsck_kind kind, const char *id, const char *message,
+                           dr_error *err)
+{
+    char path[160];
+    snprintf(path, sizeof path, "catalogue.sqlite: session %s", id);
+    return add_finding(ud, err, kind, path, "%s", message);
+}
+
 /* ---- the whole ---- */
 
 /* Leftovers are what a start removes, so the start's own code removes them here. */
 static dr_code repair(checker *c, dr_error *err)
 {
     dr_code code = dr__store_recover(c->store, err);
+    if (code == DR_OK) {
+        code = dr__session_drop_orphans(c->store, err);
+    }
     size_t count = c->report->count;
     for (size_t i = 0; code == DR_OK && i < count; i++) {
         c->report->findings[i].repaired = c->report->findings[i].kind == DR_FSCK_LEFTOVER;
@@ -195,6 +208,9 @@ static dr_code check_all(checker *c, dr_error *err)
     }
     if (code == DR_OK) {
         code = check_contents(c, err);
+    }
+    if (code == DR_OK) {
+        code = dr__session_check(add_session, c, c->store, err);
     }
     return code == DR_OK && c->repair ? repair(c, err) : code;
 }

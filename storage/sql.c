@@ -1,6 +1,7 @@
 /* sql.c: SQLite's statements with our errors. */
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,9 +32,21 @@ static dr_code code_of(int number)
 }
 
 /* Where the shared-memory index or the log cannot grow, SQLite calls it an I/O error. */
-static int is_full(dr_store *store, int number)
+static int last_errno(dr_store *store)
 {
     int why = sqlite3_system_errno(store->db);
+    sqlite3_file *log = NULL; /* a COMMIT that fails leaves it there alone */
+    if (why == 0 &&
+        sqlite3_file_control(store->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK &&
+        log && log->pMethods) {
+        log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &why);
+    }
+    return why;
+}
+
+static int is_full(dr_store *store, int number)
+{
+    int why = last_errno(store);
     return (number & 0xff) == SQLITE_FULL ||
            ((number & 0xff) == SQLITE_IOERR && (why == ENOSPC || why == EDQUOT || why == EFBIG));
 }
@@ -56,10 +69,17 @@ static dr_code prepare(sqlite3_stmt **out, dr_store *store, const char *sql, con
     sqlite3_stmt *statement = NULL;
     int result = sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL);
     for (int i = 0; result == SQLITE_OK && kinds[i]; i++) {
-        DR_ASSERT(kinds[i] == 't' || kinds[i] == 'i');
-        result = kinds[i] == 't' ? sqlite3_bind_text(statement, i + 1, va_arg(args, const char *),
-                                                     -1, SQLITE_STATIC)
-                                 : sqlite3_bind_int64(statement, i + 1, va_arg(args, int64_t));
+        DR_ASSERT(kinds[i] == 't' || kinds[i] == 'i' || kinds[i] == 'b');
+        if (kinds[i] == 't') {
+            result =
+                sqlite3_bind_text(statement, i + 1, va_arg(args, const char *), -1, SQLITE_STATIC);
+        } else if (kinds[i] == 'i') {
+            result = sqlite3_bind_int64(statement, i + 1, va_arg(args, int64_t));
+        } else {
+            const void *bytes = va_arg(args, const void *);
+            size_t length = va_arg(args, size_t);
+            result = sqlite3_bind_blob64(statement, i + 1, bytes, length, SQLITE_STATIC);
+        }
     }
     if (result != SQLITE_OK) {
         dr_code code = dr__sql_fail(err, store, "prepare a statement");
@@ -85,8 +105,8 @@ dr_code dr__sql_step(int *row, dr_store *store, sqlite3_stmt *statement, dr_erro
     int result = sqlite3_step(statement);
     *row = result == SQLITE_ROW;
     if (result != SQLITE_ROW && result != SQLITE_DONE) {
-        return dr__sql_fail(err, store,
-                            sqlite3_stmt_readonly(statement) ? "read it" : "write to it");
+        bool reads = sqlite3_stmt_readonly(statement) && sqlite3_column_count(statement) > 0;
+        return dr__sql_fail(err, store, reads ? "read it" : "write to it");
     }
     return DR_OK;
 }

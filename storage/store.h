@@ -1,7 +1,7 @@
 /* store.h: everything the daemon may ask of storage.
  *
  *   DIR/lock              held while a process uses the folder; its process id
- *   DIR/catalogue.sqlite  names, versions, aliases (SQLite, WAL)
+ *   DIR/catalogue.sqlite  names, versions, aliases, sessions (SQLite, WAL)
  *   DIR/checkpoints/<64 hex digits>/   the files of a checkpoint, read-only once they are here
  *   DIR/incoming/<n>/     a checkpoint that is being received
  *
@@ -167,6 +167,47 @@ typedef dr_code dr_store_measure(uint64_t *state_width, const dr_checkpoint *che
  * is asked before each registration; NULL = nobody. */
 DR_CHECKED dr_code dr_store_seed(dr_store *store, const char *zoo, dr_store_measure *measure,
                                  dr_error *err);
+
+/* ---- sessions that outlive the daemon ----
+ *
+ * Bytes whose meaning is the daemon's. They are damaged where their checksum says so. */
+
+/* Bytes with room for a checksum behind them, made by dr_store_bytes_alloc(). */
+typedef struct {
+    uint8_t *bytes;
+    size_t length;
+} dr_store_bytes;
+DR_CHECKED dr_code dr_store_bytes_alloc(dr_store_bytes *out, size_t length, dr_error *err);
+
+typedef enum {
+    DR_STORE_SESSION_NOTHING,   /* what was asked before is done when this is */
+    DR_STORE_SESSION_PUT,       /* adds or replaces it */
+    DR_STORE_SESSION_PUT_STEP,  /* step_id, expires_ms, state, reply of one that is there */
+    DR_STORE_SESSION_PUT_STATE, /* state and expires_ms, if it still is at that step id */
+    DR_STORE_SESSION_DELETE     /* fine where it is not there */
+} dr_store_session_change;
+
+typedef struct {
+    dr_store_session_change change; /* of dr_store_change_sessions() */
+    char id[33];
+    char digest[DR_DIGEST_HEX]; /* of its checkpoint, which need not be there */
+    char request_id[129];
+    uint64_t step_id;
+    uint64_t opened_ms, expires_ms;     /* Unix time; the first of PUT alone */
+    dr_store_bytes about, state, reply; /* owned */
+} dr_store_session;
+void dr_store_session_deinit(dr_store_session *session);
+
+/* All changes in order, or none. Writes checksums behind the bytes. */
+DR_CHECKED dr_code dr_store_change_sessions(dr_store *store,
+                                            const dr_store_session *const *sessions, size_t count,
+                                            dr_error *err);
+/* All of them without their bytes, in order of opening; free the list. */
+DR_CHECKED dr_code dr_store_list_sessions(dr_store_session **out, size_t *count, dr_store *store,
+                                          dr_error *err);
+/* NOT_FOUND, DATA_LOSS. */
+DR_CHECKED dr_code dr_store_get_session(dr_store_session *out, dr_store *store, const char *id,
+                                        dr_error *err);
 
 /* ---- fsck ---- */
 

@@ -49,8 +49,8 @@ int dr__store_is_held(dr_store *store, const char *digest);
 
 /* The code and text of SQLite's last error; `doing` says what was tried. */
 dr_code dr__sql_fail(dr_error *err, dr_store *store, const char *doing);
-/* `kinds` has a letter a parameter: t = const char *, i = int64_t. Texts are borrowed until
- * the statement is finalized. Finalize with sqlite3_finalize(). */
+/* `kinds` has a letter a parameter: t = const char *, i = int64_t, b = const void *, size_t. Texts
+ * and bytes are borrowed until the statement is finalized. Finalize with sqlite3_finalize(). */
 DR_CHECKED dr_code dr__sql_prepare(sqlite3_stmt **out, dr_store *store, dr_error *err,
                                    const char *sql, const char *kinds, ...);
 /* *row = 1 while there is one. */
@@ -85,6 +85,16 @@ DR_CHECKED dr_code dr__alias_put(dr_store *store, const char *model, const char 
                                  uint64_t version, dr_error *err);
 /* In a transaction: points a `latest` that was not set by hand to the newest version. */
 DR_CHECKED dr_code dr__alias_follow(dr_store *store, const char *model, dr_error *err);
+
+/* ---- session.c ---- */
+
+/* Called with each session that does not agree; `path` is its id. */
+typedef dr_code dr__session_finding(void *ud, dr_fsck_kind kind, const char *id,
+                                    const char *message, dr_error *err);
+DR_CHECKED dr_code dr__session_check(dr__session_finding *finding, void *ud, dr_store *store,
+                                     dr_error *err);
+/* Deletes the sessions whose checkpoint is gone. */
+DR_CHECKED dr_code dr__session_drop_orphans(dr_store *store, dr_error *err);
 
 /* ---- checkpoint.c ---- */
 

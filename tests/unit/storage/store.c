@@ -86,13 +86,13 @@ Test(store, a_folder_of_a_newer_version_is_refused_and_not_changed)
     cr_assert(eq(int, dr__sql_run(store, NULL, "PRAGMA user_version = 7", ""), DR_OK));
     dr_store_close(store);
     expect_open_fails(folder, DR_FAILED_PRECONDITION,
-                      "is of version 7, this dreamd knows versions up to 2");
+                      "is of version 7, this dreamd knows versions up to 3");
     dr_fsck_report report;
     cr_expect(eq(int, dr_store_fsck(&report, folder, 1, NULL), DR_FAILED_PRECONDITION));
 
     sqlite3 *db;
     cr_assert(eq(int, sqlite3_open(temp_dir_path(folder, "catalogue.sqlite"), &db), SQLITE_OK));
-    cr_assert(eq(int, sqlite3_exec(db, "PRAGMA user_version = 2", NULL, NULL, NULL), SQLITE_OK));
+    cr_assert(eq(int, sqlite3_exec(db, "PRAGMA user_version = 3", NULL, NULL, NULL), SQLITE_OK));
     sqlite3_close(db);
     cr_assert(eq(int, dr_store_open(&store, folder, NULL), DR_OK));
     cr_assert(eq(int, dr__sql_int(&value, &found, store, NULL, "SELECT count(*) FROM versions", ""),
@@ -120,6 +120,7 @@ Test(store, a_folder_of_the_first_version_is_brought_up_to_date)
     cr_assert(eq(int, sqlite3_open(temp_dir_path(folder, "catalogue.sqlite"), &db), SQLITE_OK));
     cr_assert(eq(int,
                  sqlite3_exec(db,
+                              "DROP TABLE sessions;"
                               "ALTER TABLE checkpoints DROP COLUMN parameters;"
                               "ALTER TABLE checkpoints DROP COLUMN state_width;"
                               "PRAGMA user_version = 1",

@@ -123,7 +123,7 @@ class OpenSessionResponse(_message.Message):
     def __init__(self, session: _Optional[_Union[Session, _Mapping]] = ...) -> None: ...
 
 class Session(_message.Message):
-    __slots__ = ("session_id", "label", "status", "model", "checkpoint", "rows", "seed", "committed_step_id", "latent_mode", "autoreset", "horizon", "history", "ttl_ms", "time_left_ms", "opened_unix_ms", "bytes", "ended_rows", "observation_space", "action_space", "state", "outputs", "heads", "planning", "ending", "task", "temperature", "start_source", "start_count")
+    __slots__ = ("session_id", "label", "status", "model", "checkpoint", "rows", "seed", "committed_step_id", "latent_mode", "autoreset", "horizon", "history", "ttl_ms", "time_left_ms", "opened_unix_ms", "bytes", "ended_rows", "observation_space", "action_space", "state", "outputs", "heads", "planning", "ending", "task", "temperature", "start_source", "start_count", "persist")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
@@ -152,6 +152,7 @@ class Session(_message.Message):
     TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
     START_SOURCE_FIELD_NUMBER: _ClassVar[int]
     START_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PERSIST_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     label: str
     status: SessionStatus
@@ -180,7 +181,8 @@ class Session(_message.Message):
     temperature: float
     start_source: StartSource
     start_count: int
-    def __init__(self, session_id: _Optional[str] = ..., label: _Optional[str] = ..., status: _Optional[_Union[SessionStatus, str]] = ..., model: _Optional[str] = ..., checkpoint: _Optional[str] = ..., rows: _Optional[int] = ..., seed: _Optional[int] = ..., committed_step_id: _Optional[int] = ..., latent_mode: _Optional[_Union[LatentMode, str]] = ..., autoreset: _Optional[_Union[AutoresetMode, str]] = ..., horizon: _Optional[int] = ..., history: _Optional[int] = ..., ttl_ms: _Optional[int] = ..., time_left_ms: _Optional[int] = ..., opened_unix_ms: _Optional[int] = ..., bytes: _Optional[int] = ..., ended_rows: _Optional[_Iterable[int]] = ..., observation_space: _Optional[_Union[_tensor_pb2.Space, _Mapping]] = ..., action_space: _Optional[_Union[_tensor_pb2.Space, _Mapping]] = ..., state: _Optional[_Iterable[_Union[_tensor_pb2.TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[_tensor_pb2.TensorSpec, _Mapping]]] = ..., heads: _Optional[_Iterable[str]] = ..., planning: _Optional[_Union[PlannerSettings, _Mapping]] = ..., ending: _Optional[_Union[Ending, _Mapping]] = ..., task: _Optional[str] = ..., temperature: _Optional[float] = ..., start_source: _Optional[_Union[StartSource, str]] = ..., start_count: _Optional[int] = ...) -> None: ...
+    persist: bool
+    def __init__(self, session_id: _Optional[str] = ..., label: _Optional[str] = ..., status: _Optional[_Union[SessionStatus, str]] = ..., model: _Optional[str] = ..., checkpoint: _Optional[str] = ..., rows: _Optional[int] = ..., seed: _Optional[int] = ..., committed_step_id: _Optional[int] = ..., latent_mode: _Optional[_Union[LatentMode, str]] = ..., autoreset: _Optional[_Union[AutoresetMode, str]] = ..., horizon: _Optional[int] = ..., history: _Optional[int] = ..., ttl_ms: _Optional[int] = ..., time_left_ms: _Optional[int] = ..., opened_unix_ms: _Optional[int] = ..., bytes: _Optional[int] = ..., ended_rows: _Optional[_Iterable[int]] = ..., observation_space: _Optional[_Union[_tensor_pb2.Space, _Mapping]] = ..., action_space: _Optional[_Union[_tensor_pb2.Space, _Mapping]] = ..., state: _Optional[_Iterable[_Union[_tensor_pb2.TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[_tensor_pb2.TensorSpec, _Mapping]]] = ..., heads: _Optional[_Iterable[str]] = ..., planning: _Optional[_Union[PlannerSettings, _Mapping]] = ..., ending: _Optional[_Union[Ending, _Mapping]] = ..., task: _Optional[str] = ..., temperature: _Optional[float] = ..., start_source: _Optional[_Union[StartSource, str]] = ..., start_count: _Optional[int] = ..., persist: bool = ...) -> None: ...
 
 class GetSessionRequest(_message.Message):
     __slots__ = ("session_id",)
