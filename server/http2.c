@@ -49,8 +49,11 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
         return 0;
     }
     dr_call *call = dr__call_create(http2->options.server, http2, frame->hd.stream_id);
-    if (!call) {
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    if (!call) { /* no memory: not begun, so the client may try again (gRPC's UNAVAILABLE) */
+        return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+                                         NGHTTP2_REFUSED_STREAM) == 0
+                   ? 0
+                   : NGHTTP2_ERR_CALLBACK_FAILURE;
     }
     call->next = http2->calls;
     if (call->next) {
@@ -306,6 +309,14 @@ static void add_status(header_block *block, const dr_call *call)
 }
 
 /* At the end of the queue the status follows as trailers, in the same fill. */
+/* No memory for the trailers: gRPC reads this reset as RESOURCE_EXHAUSTED. */
+static ssize_t refuse_for_memory(nghttp2_session *session, int32_t stream_id)
+{
+    int result = nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream_id,
+                                           NGHTTP2_ENHANCE_YOUR_CALM);
+    return result == 0 ? NGHTTP2_ERR_DEFERRED : NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
 static ssize_t on_read(nghttp2_session *session, int32_t stream_id, uint8_t *bytes, size_t length,
                        uint32_t *flags, nghttp2_data_source *source, void *ud)
 {
@@ -323,7 +334,7 @@ static ssize_t on_read(nghttp2_session *session, int32_t stream_id, uint8_t *byt
         add_status(&block, call);
         add_metadata(&block, call->trailing);
         if (nghttp2_submit_trailer(session, stream_id, block.nv, block.count) != 0) {
-            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+            return refuse_for_memory(session, stream_id);
         }
         *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
     } else if (given == 0) {
