@@ -191,6 +191,15 @@ check: ## install what tests need, build, run every test, one closing line
 	@$(MAKE) --no-print-directory $(VENV)/check.stamp tests
 	@$(VENV)/bin/python tests/run.py --build $(BUILD) $(if $(SANITIZER),--sanitizer $(SANITIZER)) $(if $(ONLY),--only $(ONLY))
 
+# OPS operations by eight clients; SEED says which. With SANITIZER=address or thread under it.
+.PHONY: torture
+OPS ?= 100000
+SEED ?= 1
+torture: ## clients of every kind while memory, disk, sockets and the daemon fail: OPS=100000 SEED=1
+	@deploy/install-packages.sh build test
+	@$(MAKE) --no-print-directory $(VENV)/check.stamp tests
+	@$(VENV)/bin/python tests/torture/torture.py --build $(BUILD) --ops $(OPS) --seed $(SEED) --sanitizer "$(SANITIZER)" $(if $(REPORT),--report $(REPORT))
+
 .PHONY: check-ecosystem
 check-ecosystem: ## the slower tests: what needs PyTorch or Go
 	@deploy/install-packages.sh build test ecosystem

@@ -258,12 +258,11 @@ static dr_code open_conn(dr_conn *conn, dr_error *err)
     return DR_OK;
 }
 
-void dr__conn_accept(dr_server *server, struct uv_stream_s *listening)
+bool dr__conn_accept(dr_server *server, struct uv_stream_s *listening)
 {
     dr_conn *conn = dr_mem_zalloc(1, sizeof *conn);
     if (!conn) {
-        dr_log_event(DR_LOG_ERROR, "connection not accepted", "message", "out of memory", NULL);
-        return; /* libuv stops accepting until accept is called; the next connection calls it */
+        return false;
     }
     conn->server = server;
     dr_buf_init(&conn->out, DR_CONN_OUT_MAX);
@@ -287,6 +286,7 @@ void dr__conn_accept(dr_server *server, struct uv_stream_s *listening)
         dr_log_error(DR_LOG_WARN, "connection refused", &err);
         dr__conn_close(conn);
     }
+    return true;
 }
 
 dr_conn *dr__conn_next(const dr_conn *conn)

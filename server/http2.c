@@ -309,18 +309,19 @@ static void add_status(header_block *block, const dr_call *call)
 }
 
 /* At the end of the queue the status follows as trailers, in the same fill. */
-/* No memory for the trailers: gRPC reads this reset as RESOURCE_EXHAUSTED. */
-static ssize_t refuse_for_memory(nghttp2_session *session, int32_t stream_id)
+/* Nothing more can be said; gRPC's clients read this reset as RESOURCE_EXHAUSTED. */
+static void reset_without_memory(dr_http2 *http2, const dr_call *call)
 {
-    int result = nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream_id,
-                                           NGHTTP2_ENHANCE_YOUR_CALM);
-    return result == 0 ? NGHTTP2_ERR_DEFERRED : NGHTTP2_ERR_CALLBACK_FAILURE;
+    (void)nghttp2_submit_rst_stream(http2->session, NGHTTP2_FLAG_NONE, call->stream_id,
+                                    NGHTTP2_ENHANCE_YOUR_CALM);
+    want_output(http2);
 }
 
 static ssize_t on_read(nghttp2_session *session, int32_t stream_id, uint8_t *bytes, size_t length,
                        uint32_t *flags, nghttp2_data_source *source, void *ud)
 {
-    (void)bytes, (void)ud;
+    (void)bytes;
+    dr_http2 *http2 = ud;
     dr_call *call = source->ptr;
     size_t waiting = dr__call_waiting(call);
     size_t given = waiting < length ? waiting : length;
@@ -334,7 +335,8 @@ static ssize_t on_read(nghttp2_session *session, int32_t stream_id, uint8_t *byt
         add_status(&block, call);
         add_metadata(&block, call->trailing);
         if (nghttp2_submit_trailer(session, stream_id, block.nv, block.count) != 0) {
-            return refuse_for_memory(session, stream_id);
+            reset_without_memory(http2, call);
+            return NGHTTP2_ERR_DEFERRED;
         }
         *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
     } else if (given == 0) {
@@ -356,7 +358,7 @@ void dr__http2_respond(dr_http2 *http2, dr_call *call)
     nghttp2_data_provider answers = {.source.ptr = call, .read_callback = on_read};
     if (nghttp2_submit_response(http2->session, call->stream_id, block.nv, block.count, &answers) !=
         0) {
-        dr__http2_reset(http2, call);
+        reset_without_memory(http2, call);
     }
     want_output(http2);
 }
@@ -373,7 +375,7 @@ void dr__http2_respond_status(dr_http2 *http2, dr_call *call, int http_status)
     add_metadata(&block, call->trailing);
     if (nghttp2_submit_response(http2->session, call->stream_id, block.nv, block.count, NULL) !=
         0) {
-        dr__http2_reset(http2, call);
+        reset_without_memory(http2, call);
     }
     want_output(http2);
 }

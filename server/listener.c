@@ -5,6 +5,7 @@
 #include <string.h>
 #include <uv.h>
 
+#include "models/base/check.h"
 #include "models/base/mem.h"
 #include "server/log.h"
 
@@ -13,6 +14,10 @@ enum { BACKLOG = 511 };
 struct dr_listener {
     dr_listener_options options; /* the address is the caller's: NULL */
     uv_tcp_t tcp;
+    uv_tcp_t refusal; /* takes a connection that there is no memory for, and closes */
+    int handles;      /* open ones of these two */
+    bool refusing;
+    bool one_waits; /* another one meanwhile: its turn is when refusal has closed */
     char host[46];
     int port;
 };
@@ -63,6 +68,53 @@ static bool is_loopback(const struct sockaddr_storage *address)
     return ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24 == 127;
 }
 
+/* ---- connections without memory ---- */
+
+static void refuse(dr_listener *listener);
+
+/* The listener goes with the last of its two handles. */
+static void on_handle_closed(dr_listener *listener)
+{
+    if (--listener->handles > 0) {
+        return;
+    }
+    dr_listener_options options = listener->options;
+    dr_mem_free(listener);
+    options.on_closed(options.ud);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    on_handle_closed(handle->data);
+}
+
+static void on_refused(uv_handle_t *handle)
+{
+    dr_listener *listener = handle->data;
+    listener->refusing = false;
+    bool again = listener->one_waits && !uv_is_closing((uv_handle_t *)&listener->tcp);
+    listener->one_waits = false;
+    if (again) {
+        refuse(listener);
+    }
+    on_handle_closed(listener);
+}
+
+static void refuse(dr_listener *listener)
+{
+    if (listener->refusing) {
+        listener->one_waits = true;
+        return;
+    }
+    dr_log_event(DR_LOG_ERROR, "connection not accepted", "message", "out of memory", NULL);
+    DR_ASSERT(uv_tcp_init(listener->tcp.loop, &listener->refusal) == 0);
+    listener->refusal.data = listener;
+    listener->refusing = true;
+    listener->handles++;
+    uv_accept((uv_stream_t *)&listener->tcp, (uv_stream_t *)&listener->refusal);
+    uv_close((uv_handle_t *)&listener->refusal, on_refused);
+}
+
 static void on_connection(uv_stream_t *stream, int status)
 {
     dr_listener *listener = stream->data;
@@ -70,7 +122,9 @@ static void on_connection(uv_stream_t *stream, int status)
         dr_log_event(DR_LOG_WARN, "connection not accepted", "message", uv_strerror(status), NULL);
         return;
     }
-    listener->options.on_connection(stream, listener->options.ud);
+    if (!listener->options.on_connection(stream, listener->options.ud)) {
+        refuse(listener);
+    }
 }
 
 static void read_name(dr_listener *listener)
@@ -85,14 +139,6 @@ static void read_name(dr_listener *listener)
         uv_ip4_name((struct sockaddr_in *)&bound, listener->host, sizeof listener->host);
         listener->port = ntohs(((struct sockaddr_in *)&bound)->sin_port);
     }
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-    dr_listener *listener = handle->data;
-    dr_listener_options options = listener->options;
-    dr_mem_free(listener);
-    options.on_closed(options.ud);
 }
 
 static void on_never_opened(uv_handle_t *handle)
@@ -140,6 +186,7 @@ dr_code dr_listener_open(dr_listener **out, dr_loop *loop, const dr_listener_opt
         return dr_fail(err, DR_INTERNAL, "cannot make a socket: %s", uv_strerror(result));
     }
     listener->tcp.data = listener;
+    listener->handles = 1;
     result = uv_tcp_bind(&listener->tcp, (struct sockaddr *)&where, 0);
     if (result == 0) {
         result = uv_listen((uv_stream_t *)&listener->tcp, BACKLOG, on_connection);

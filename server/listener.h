@@ -17,8 +17,9 @@ typedef struct {
     int usual_port;      /* likewise: 7734 */
     const char *address; /* "host:port", "[host]:port"; "localhost" is 127.0.0.1; port 0 = any */
     bool insecure;       /* may be more than loopback */
-    /* A connection waits at `listening` for uv_accept(). */
-    void (*on_connection)(struct uv_stream_s *listening, void *ud);
+    /* A connection waits at `listening` for uv_accept(). False: there is no memory for it; the
+     * listener then accepts and closes it, since libuv accepts nothing more until one does. */
+    bool (*on_connection)(struct uv_stream_s *listening, void *ud);
     void (*on_closed)(void *ud); /* the listener is gone */
     void *ud;
 } dr_listener_options;

@@ -100,9 +100,9 @@ void dr_server_destroy(dr_server *server)
     dr_mem_free(server);
 }
 
-static void on_connection(struct uv_stream_s *listening, void *server)
+static bool on_connection(struct uv_stream_s *listening, void *server)
 {
-    dr__conn_accept(server, listening);
+    return dr__conn_accept(server, listening);
 }
 
 static void on_listener_closed(void *ud)

@@ -43,8 +43,8 @@ struct dr_server {
 
 /* ---- conn.c ---- */
 struct uv_stream_s;
-/* Accepts what waits at `listening`; closes it again where the limit is met. */
-void dr__conn_accept(dr_server *server, struct uv_stream_s *listening);
+/* Accepts what waits at `listening`; closes it again where the limit is met. False: no memory. */
+bool dr__conn_accept(dr_server *server, struct uv_stream_s *listening);
 void dr__conn_close(dr_conn *conn);
 dr_conn *dr__conn_next(const dr_conn *conn);
 dr_http2 *dr__conn_http2(const dr_conn *conn);

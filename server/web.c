@@ -186,13 +186,12 @@ static void on_accepted_closed(uv_handle_t *handle)
     dr_mem_free(handle);
 }
 
-static void on_connection(struct uv_stream_s *listening, void *ud)
+static bool on_connection(struct uv_stream_s *listening, void *ud)
 {
     dr_web *web = ud;
     uv_tcp_t *tcp = dr_mem_alloc(sizeof *tcp);
     if (!tcp) {
-        dr_log_event(DR_LOG_ERROR, "connection not accepted", "message", "out of memory", NULL);
-        return; /* libuv stops accepting until accept is called; the next connection calls it */
+        return false;
     }
     DR_ASSERT(uv_tcp_init(dr_loop_uv(web->loop), tcp) == 0);
     uv_os_fd_t fd;
@@ -207,6 +206,7 @@ static void on_connection(struct uv_stream_s *listening, void *ud)
         }
     }
     uv_close((uv_handle_t *)tcp, on_accepted_closed);
+    return true;
 }
 
 static void on_listener_closed(void *ud)

@@ -18,6 +18,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -33,6 +34,9 @@ from daemon import Daemon, resident_mib
 from stubs import ROOT, reg, registry_pb2_grpc
 from worker import Worker
 from world import Broken
+
+
+STUCK_SECONDS = 300
 
 
 class Turns:
@@ -165,8 +169,14 @@ def run(arguments, folder):
     workers = [Worker(i, arguments.seed, daemon, turns, methods, persists) for i in range(arguments.workers)]
     for thread in [faults, *workers]:
         thread.start()
+    seen, since = 0, time.monotonic()
     while any(worker.is_alive() for worker in workers):
-        time.sleep(0.5)
+        time.sleep(0.1)
+        if turns.done != seen:
+            seen, since = turns.done, time.monotonic()
+        if time.monotonic() - since > STUCK_SECONDS:
+            daemon.process.send_signal(signal.SIGABRT)
+            raise Broken(f"nothing was answered for {STUCK_SECONDS} s, after {seen} operations")
         if sys.stderr.isatty():
             print(f"\rtorture: {turns.done} of {arguments.ops} operations", end="", file=sys.stderr)
     faults.join()
@@ -210,6 +220,7 @@ def main():
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="dreamd-torture-") as name:
         folder = pathlib.Path(name)
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # lost connections are what this is about
         os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=1:allocator_may_return_null=1:exitcode=99")
         os.environ.setdefault("TSAN_OPTIONS", "halt_on_error=0:exitcode=99")
         os.environ.setdefault("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1")

@@ -121,6 +121,29 @@ class World:
         elif code == Code.RESOURCE_EXHAUSTED:
             time.sleep(0.01)
 
+    def settle(self, link, steps, answers):
+        """After a stream of steps: those up to the committed one were done, each once, in order."""
+        while True:
+            session = link.steady(self, "GetSession", pb.GetSessionRequest(session_id=self.session_id)).session
+            if session.status == pb.SESSION_STATUS_READY:
+                break
+            time.sleep(0.005)
+        before = self.committed
+        good = [k for k, answer in answers.items() if answer.HasField("step")]
+        for k, answer in answers.items():
+            if answer.HasField("error") and Code.INTERNAL.value[0] == answer.error.code:
+                raise Broken(f"Interact: {answer.error.message}")
+        least, most = before + len(good), before + len(steps)
+        if good != list(range(len(good))) or not least <= session.committed_step_id <= most:
+            raise Broken(f"Interact: acknowledged {good} after {before}, stands at {session.committed_step_id}")
+        for k, request in enumerate(steps[:session.committed_step_id - before]):
+            kept = pb.StepRequest()
+            kept.CopyFrom(request)
+            kept.ClearField("session_id")
+            kept.ClearField("step_id")
+            self.log.append(Change("Step", kept, raw_of(answers[k].step) if k in answers else None))
+        self.committed, self.last = session.committed_step_id, None
+
     # ---- what must be true of it ----
 
     def check_repeat(self, link):
