@@ -49,7 +49,10 @@ static dr_code start_parts(dr_daemon *daemon, dr_store *store, dr_error *err)
         dr_store_close(store);
         return code;
     }
-    code = dr_models_create(&daemon->models, daemon->store, err);
+    code = dr_store_thread_start(&daemon->loader, daemon->loop, NULL, err);
+    if (code == DR_OK) {
+        code = dr_models_create(&daemon->models, daemon->store, daemon->loader, err);
+    }
     if (code == DR_OK) {
         dr_sessions_options sessions = {.sessions_max = o->sessions_max,
                                         .bytes_max = o->session_bytes_max,
@@ -115,6 +118,7 @@ void dr_daemon_destroy(dr_daemon *daemon)
     dr_persist_destroy(daemon->persist);
     dr_models_destroy(daemon->models);
     dr_scheduler_destroy(daemon->scheduler);
+    dr_store_thread_stop(daemon->loader);
     dr_store_thread_stop(daemon->store);
     dr_mem_free(daemon);
 }

@@ -32,6 +32,7 @@ typedef struct dr_daemon {
     dr_scheduler *scheduler;
     dr_compute *compute;
     dr_store_thread *store;
+    dr_store_thread *loader; /* opens models, so that the catalogue never waits for one */
     dr_models *models;
     dr_sessions *sessions;
     dr_persist *persist;       /* NULL: sessions end with the daemon */

@@ -2,7 +2,7 @@
  *
  *   get ─→ resolve (storage) ─→ loaded?  ── yes ───────────────────────────────→ done
  *                                 │no        loading? ── yes: follows that one ─→ done
- *                                 └────────→ open (storage) ───────────────────→ done, for all
+ *                                 └────────→ open (storage) ─→ load (loader) ──→ done, for all
  */
 #include "server/models.h"
 
@@ -15,7 +15,7 @@
 #include "server/log.h"
 
 struct dr_models {
-    dr_store_thread *store;
+    dr_store_thread *store, *loader;
     dr_served *loaded;
     uint32_t count;
     dr_models_stats stats;   /* `loaded` is `count` */
@@ -24,13 +24,15 @@ struct dr_models {
     void *ud;
 };
 
-dr_code dr_models_create(dr_models **out, dr_store_thread *store, dr_error *err)
+dr_code dr_models_create(dr_models **out, dr_store_thread *store, dr_store_thread *loader,
+                         dr_error *err)
 {
     dr_models *models = dr_mem_zalloc(1, sizeof *models);
     if (!models) {
         return dr_mem_fail(err, "table of models");
     }
     models->store = store;
+    models->loader = loader;
     *out = models;
     return DR_OK;
 }
@@ -133,25 +135,34 @@ static void resolve(dr_store_job *job, dr_store *store)
     }
 }
 
-static void open_model(dr_store_job *job, dr_store *store)
+static void open_checkpoint(dr_store_job *job, dr_store *store)
 {
     dr_models_wish *wish = wish_of(job);
-    dr_checkpoint *checkpoint;
-    dr_model *model;
-    if (dr_store_open_checkpoint(&checkpoint, store, wish->found.digest, &wish->error) != DR_OK) {
-        return;
+    wish->holder = store;
+    if (dr_store_open_checkpoint(&wish->checkpoint, store, wish->found.digest, &wish->error) ==
+        DR_OK) {
+        wish->error.code = DR_OK;
     }
-    dr_code code = dr_model_open(&model, checkpoint, &wish->error);
-    dr_checkpoint_release(checkpoint);
+}
+
+/* [loader] */
+static void open_model(dr_store_job *job, dr_store *none)
+{
+    (void)none;
+    dr_models_wish *wish = wish_of(job);
+    dr_model *model;
+    dr_code code = dr_model_open(&model, wish->checkpoint, &wish->error);
+    dr_checkpoint_release(wish->checkpoint);
+    wish->checkpoint = NULL;
     if (code == DR_OK) {
         code = dr_served_create(&wish->made, model, &wish->error);
         dr_model_release(model);
     }
     if (code == DR_OK) {
-        wish->made->holder = store;
+        wish->made->holder = wish->holder;
         wish->error.code = DR_OK;
     } else {
-        dr_store_unhold(store, wish->found.digest);
+        dr_store_unhold(wish->holder, wish->found.digest);
         dr_error_prefix(&wish->error, "model %s@%llu", wish->found.model,
                         (unsigned long long)wish->found.version);
     }
@@ -212,6 +223,17 @@ static void on_opened(dr_store_job *job)
     }
 }
 
+static void on_checkpoint(dr_store_job *job)
+{
+    dr_models_wish *wish = wish_of(job);
+    if (wish->error.code != DR_OK) {
+        on_opened(job);
+        return;
+    }
+    wish->job = (dr_store_job){.run = open_model, .done = on_opened};
+    dr_store_thread_post(wish->models->loader, &wish->job);
+}
+
 static void on_resolved(dr_store_job *job)
 {
     dr_models_wish *wish = wish_of(job);
@@ -242,7 +264,7 @@ static void on_resolved(dr_store_job *job)
         answer(wish, NULL);
         return;
     }
-    wish->job = (dr_store_job){.run = open_model, .done = on_opened};
+    wish->job = (dr_store_job){.run = open_checkpoint, .done = on_checkpoint};
     if (dr_store_thread_submit(models->store, &wish->job, &wish->error) != DR_OK) {
         answer(wish, NULL);
         return;

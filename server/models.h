@@ -1,7 +1,8 @@
 /* models.h: models in memory, ready to be computed with.
  *
  *   reference ("name@latest") ── storage thread: resolve ─→ digest
- *     digest: absent ── storage thread: open, check, probe ─→ LOADED ── unload, or the end ─→ freed
+ *     digest: absent ── storage thread: open, check ── loader: pack, probe ─→ LOADED
+ *     LOADED ── unload, or the end ─→ freed
  *
  * A model is loaded on first use or by LoadModel, once for all who wait for it, and stays until
  * it is unloaded. A served model is read-only but for its counts, which belong to the loop.
@@ -76,7 +77,8 @@ void dr_leaf_name(char *out, size_t bytes, const char *prefix, const dr_space_le
 
 typedef struct dr_models dr_models;
 
-DR_CHECKED dr_code dr_models_create(dr_models **out, dr_store_thread *store, dr_error *err);
+DR_CHECKED dr_code dr_models_create(dr_models **out, dr_store_thread *store,
+                                    dr_store_thread *loader, dr_error *err);
 void dr_models_destroy(dr_models *models);
 
 /* What is asked of the table; embedded in a call's work, zeroed before. */
@@ -92,6 +94,8 @@ struct dr_models_wish {
     dr_store_job job;
     char reference[DR_MODEL_REFERENCE_MAX + 1];
     dr_store_version found;
+    dr_store *holder;
+    dr_checkpoint *checkpoint; /* on its way to the loader */
     dr_served *made;
     dr_models_wish *next; /* of those that load, or that wait for the same */
     dr_models_wish *followers;

@@ -13,43 +13,21 @@
 
 #include "models/base/check.h"
 #include "models/base/mem.h"
-#include "server/log.h"
 #include "server/rpc_register.h"
-
-typedef struct {
-    dr_store_job job;
-    dr_daemon *daemon;
-    dr_call *call;
-    bool is_open; /* the header came */
-    bool is_busy; /* a job is under way */
-    bool is_lost; /* the client is: clean up when the job is back */
-    bool is_done; /* answered or refused */
-    dr_upload_header header;
-    size_t file_now;    /* the one that comes in */
-    uint64_t bytes_now; /* of it */
-    /* ---- lent to the storage thread ---- */
-    dr_error error;
-    dr_store_ingest *ingest;
-    const char *write_name;
-    uint8_t *bytes; /* a copy of the part's; owned */
-    size_t length;
-    dr_store_version version;
-    int created;
-} upload;
 
 /* ---- the end ---- */
 
 static void run_destroy(dr_store_job *job, dr_store *store)
 {
     (void)store;
-    upload *u = (upload *)job;
+    dr_upload *u = (dr_upload *)job;
     dr_store_ingest_destroy(u->ingest);
     u->ingest = NULL;
 }
 
 static void on_destroyed(dr_store_job *job)
 {
-    upload *u = (upload *)job;
+    dr_upload *u = (dr_upload *)job;
     dr_daemon *daemon = u->daemon;
     dr_mem_free(u->header.server_path);
     daemon->registers--;
@@ -57,8 +35,7 @@ static void on_destroyed(dr_store_job *job)
     dr_daemon_release(daemon, u->call);
 }
 
-/* Nothing more is wanted of this upload. */
-static void end(upload *u)
+void dr_upload_end(dr_upload *u)
 {
     u->is_done = true;
     u->job = (dr_store_job){.run = run_destroy, .done = on_destroyed};
@@ -66,24 +43,24 @@ static void end(upload *u)
     dr_store_thread_post(u->daemon->store, &u->job);
 }
 
-static void refuse(upload *u, const dr_error *err)
+void dr_upload_refuse(dr_upload *u, const dr_error *err)
 {
     dr_call_finish(u->call, err);
-    end(u);
+    dr_upload_end(u);
 }
 
 /* ---- jobs ---- */
 
 static void on_part(dr_store_job *job)
 {
-    upload *u = (upload *)job;
+    dr_upload *u = (dr_upload *)job;
     dr_mem_free(u->bytes);
     u->bytes = NULL;
     u->is_busy = false;
     if (u->is_lost) {
-        end(u);
+        dr_upload_end(u);
     } else if (u->error.code != DR_OK) {
-        refuse(u, &u->error);
+        dr_upload_refuse(u, &u->error);
     } else {
         dr_call_resume(u->call);
     }
@@ -91,7 +68,7 @@ static void on_part(dr_store_job *job)
 
 static void run_write(dr_store_job *job, dr_store *store)
 {
-    upload *u = (upload *)job;
+    dr_upload *u = (dr_upload *)job;
     dr_code code = DR_OK;
     if (!u->ingest) {
         code = dr_store_ingest_begin(&u->ingest, store, &u->error);
@@ -105,7 +82,7 @@ static void run_write(dr_store_job *job, dr_store *store)
 }
 
 /* Bytes for the storage thread; the stream waits until they are written. */
-static void write_part(upload *u, const char *name, const ProtobufCBinaryData *data)
+static void write_part(dr_upload *u, const char *name, const ProtobufCBinaryData *data)
 {
     u->write_name = name;
     u->length = data->len;
@@ -113,7 +90,7 @@ static void write_part(upload *u, const char *name, const ProtobufCBinaryData *d
     u->job = (dr_store_job){.run = run_write, .done = on_part};
     if (!u->bytes) {
         dr_mem_fail(&u->error, "part of a checkpoint");
-        refuse(u, &u->error);
+        dr_upload_refuse(u, &u->error);
         return;
     }
     if (data->len > 0) {
@@ -122,7 +99,7 @@ static void write_part(upload *u, const char *name, const ProtobufCBinaryData *d
     if (dr_store_thread_submit(u->daemon->store, &u->job, &u->error) != DR_OK) {
         dr_mem_free(u->bytes);
         u->bytes = NULL;
-        refuse(u, &u->error);
+        dr_upload_refuse(u, &u->error);
         return;
     }
     u->is_busy = true;
@@ -131,19 +108,19 @@ static void write_part(upload *u, const char *name, const ProtobufCBinaryData *d
 
 /* ---- header ---- */
 
-static void take_header(upload *u, const Dreamd__V1__RegisterHeader *header)
+static void take_header(dr_upload *u, const Dreamd__V1__RegisterHeader *header)
 {
     if (u->is_open) {
         dr_fail_field(&u->error, DR_INVALID_ARGUMENT, "header",
                       "a second header: expected chunks "
                       "and finish");
-        refuse(u, &u->error);
+        dr_upload_refuse(u, &u->error);
         return;
     }
     u->is_open = true;
     if (dr_upload_header_read(&u->header, header, dr_call_is_loopback(u->call), &u->error) !=
         DR_OK) {
-        refuse(u, &u->error);
+        dr_upload_refuse(u, &u->error);
         return;
     }
     write_part(u, dr_checkpoint_files[DR_CHECKPOINT_MANIFEST].name, &header->manifest_json);
@@ -152,7 +129,7 @@ static void take_header(upload *u, const Dreamd__V1__RegisterHeader *header)
 /* ---- chunk ---- */
 
 /* Files come in the header's order: a full one makes room for the next. */
-static dr_code check_chunk(upload *u, const Dreamd__V1__RegisterChunk *chunk, dr_error *err)
+static dr_code check_chunk(dr_upload *u, const Dreamd__V1__RegisterChunk *chunk, dr_error *err)
 {
     while (u->file_now < u->header.file_count &&
            u->bytes_now == u->header.files[u->file_now].bytes &&
@@ -183,10 +160,10 @@ static dr_code check_chunk(upload *u, const Dreamd__V1__RegisterChunk *chunk, dr
     return DR_OK;
 }
 
-static void take_chunk(upload *u, const Dreamd__V1__RegisterChunk *chunk)
+static void take_chunk(dr_upload *u, const Dreamd__V1__RegisterChunk *chunk)
 {
     if (check_chunk(u, chunk, &u->error) != DR_OK) {
-        refuse(u, &u->error);
+        dr_upload_refuse(u, &u->error);
         return;
     }
     u->bytes_now += chunk->bytes.len;
@@ -195,74 +172,7 @@ static void take_chunk(upload *u, const Dreamd__V1__RegisterChunk *chunk)
 
 /* ---- finish ---- */
 
-/* Whether the family takes it and computes what the probe says. */
-static dr_code check_model(uint64_t *state_width, dr_checkpoint *checkpoint, dr_error *err)
-{
-    dr_model *model;
-    dr_code code = dr_model_open(&model, checkpoint, err);
-    if (code == DR_OK) {
-        *state_width = (uint64_t)dr_model_state_width(model);
-        dr_model_release(model);
-    } else if (code == DR_DATA_LOSS) { /* nothing was lost yet: what was sent is wrong */
-        bool is_probe = strncmp(err->message, "probe", 5) == 0;
-        code = err->code = is_probe ? DR_FAILED_PRECONDITION : DR_INVALID_ARGUMENT;
-    }
-    return code;
-}
-
-static void run_finish(dr_store_job *job, dr_store *store)
-{
-    (void)store;
-    upload *u = (upload *)job;
-    dr_checkpoint *checkpoint;
-    const char *aliases[DR_UPLOAD_ALIASES_MAX];
-    for (size_t i = 0; i < u->header.alias_count; i++) {
-        aliases[i] = u->header.aliases[i];
-    }
-    dr_store_ingest_options options = {
-        .model = u->header.name, .aliases = aliases, .alias_count = u->header.alias_count};
-    dr_code code = dr_store_ingest_verify(
-        &checkpoint, u->ingest, u->header.expected[0] ? u->header.expected : NULL, &u->error);
-    if (code == DR_OK) {
-        code = dr_upload_header_check(&u->header, checkpoint, &u->error);
-    }
-    if (code == DR_OK) {
-        code = check_model(&options.state_width, checkpoint, &u->error);
-    }
-    if (code == DR_OK) {
-        code = dr_store_ingest_commit(&u->version, &u->created, u->ingest, &options, &u->error);
-    }
-    u->error.code = code;
-}
-
-static void on_finished(dr_store_job *job)
-{
-    upload *u = (upload *)job;
-    u->is_busy = false;
-    if (u->error.code == DR_OK) {
-        dr_logf(DR_LOG_INFO, "checkpoint registered", "model=%s version=%llu digest=%s created=%d",
-                u->version.model, (unsigned long long)u->version.version, u->version.digest,
-                u->created);
-        dr_models_tell(u->daemon->models, u->version.model, DR_MODEL_SERVABLE);
-    }
-    if (u->is_lost) {
-        end(u);
-        return;
-    }
-    Dreamd__V1__Checkpoint checkpoint;
-    if (u->error.code != DR_OK || dr_registry_summary(&checkpoint, &u->version, u->daemon,
-                                                      dr_call_arena(u->call), &u->error) != DR_OK) {
-        refuse(u, &u->error);
-        return;
-    }
-    Dreamd__V1__RegisterCheckpointResponse reply = DREAMD__V1__REGISTER_CHECKPOINT_RESPONSE__INIT;
-    reply.checkpoint = &checkpoint;
-    reply.created = u->created;
-    dr_call_reply(u->call, &reply.base);
-    end(u);
-}
-
-static void take_finish(upload *u)
+static void take_finish(dr_upload *u)
 {
     while (u->file_now < u->header.file_count &&
            u->bytes_now == u->header.files[u->file_now].bytes) {
@@ -276,16 +186,10 @@ static void take_finish(upload *u)
                       "bytes are here",
                       file->name, (unsigned long long)u->bytes_now,
                       (unsigned long long)file->bytes);
-        refuse(u, &u->error);
+        dr_upload_refuse(u, &u->error);
         return;
     }
-    u->job = (dr_store_job){.run = run_finish, .done = on_finished};
-    if (dr_store_thread_submit(u->daemon->store, &u->job, &u->error) != DR_OK) {
-        refuse(u, &u->error);
-        return;
-    }
-    u->is_busy = true;
-    dr_call_pause(u->call);
+    dr_upload_finish(u);
 }
 
 /* ---- the stream ---- */
@@ -293,7 +197,7 @@ static void take_finish(upload *u)
 void dr_rpc_register_start(dr_call *call)
 {
     dr_daemon *daemon = dr_call_get_service(call);
-    upload *u = dr_arena_zalloc(dr_call_arena(call), 1, sizeof *u);
+    dr_upload *u = dr_arena_zalloc(dr_call_arena(call), 1, sizeof *u);
     dr_error err;
     if (!u || daemon->registers >= DR_REGISTERS_MAX) {
         dr_fail(&err, DR_RESOURCE_EXHAUSTED, "%u checkpoints are being received, the most allowed",
@@ -312,7 +216,7 @@ void dr_rpc_register_start(dr_call *call)
 void dr_rpc_register_part(dr_call *call, const void *message)
 {
     const Dreamd__V1__RegisterCheckpointRequest *request = message;
-    upload *u = dr_call_get_ud(call);
+    dr_upload *u = dr_call_get_ud(call);
     if (!u || u->is_done) {
         return;
     }
@@ -321,7 +225,7 @@ void dr_rpc_register_part(dr_call *call, const void *message)
         take_header(u, request->header);
     } else if (!u->is_open) {
         dr_fail_field(&u->error, DR_INVALID_ARGUMENT, "part", "the first message has no header");
-        refuse(u, &u->error);
+        dr_upload_refuse(u, &u->error);
     } else if (request->part_case == DREAMD__V1__REGISTER_CHECKPOINT_REQUEST__PART_CHUNK) {
         take_chunk(u, request->chunk);
     } else if (request->part_case == DREAMD__V1__REGISTER_CHECKPOINT_REQUEST__PART_FINISH) {
@@ -330,27 +234,27 @@ void dr_rpc_register_part(dr_call *call, const void *message)
         dr_fail_field(&u->error, DR_INVALID_ARGUMENT, "part",
                       "a message without header, chunk or "
                       "finish");
-        refuse(u, &u->error);
+        dr_upload_refuse(u, &u->error);
     }
 }
 
 void dr_rpc_register_half_closed(dr_call *call)
 {
-    upload *u = dr_call_get_ud(call);
+    dr_upload *u = dr_call_get_ud(call);
     if (u && !u->is_done) {
         dr_fail(&u->error, DR_INVALID_ARGUMENT, "the stream ended before finish: nothing is kept");
-        refuse(u, &u->error);
+        dr_upload_refuse(u, &u->error);
     }
 }
 
 void dr_rpc_register_cancelled(dr_call *call)
 {
-    upload *u = dr_call_get_ud(call);
+    dr_upload *u = dr_call_get_ud(call);
     if (!u || u->is_done) {
         return;
     }
     u->is_lost = true;
     if (!u->is_busy) {
-        end(u);
+        dr_upload_end(u);
     }
 }

@@ -130,66 +130,6 @@ static void list_models(dr_call *call, const void *message)
     }
 }
 
-/* ---- SetAlias ---- */
-
-typedef struct {
-    dr_registry_job rj;
-    const Dreamd__V1__SetAliasRequest *request;
-    dr_store_model model;
-} alias_job;
-
-static dr_code run_alias(dr_registry_job *rj, dr_store *store, dr_error *err)
-{
-    alias_job *a = (alias_job *)rj;
-    const Dreamd__V1__SetAliasRequest *r = a->request;
-    dr_code code = r->target_case == DREAMD__V1__SET_ALIAS_REQUEST__TARGET_VERSION
-                       ? dr_store_set_alias(store, r->name, r->alias, r->version, err)
-                       : dr_store_remove_alias(store, r->name, r->alias, err);
-    return code == DR_OK ? dr_store_get_model(&a->model, store, r->name, err) : code;
-}
-
-static void answer_alias(dr_registry_job *rj)
-{
-    alias_job *a = (alias_job *)rj;
-    Dreamd__V1__SetAliasResponse reply = DREAMD__V1__SET_ALIAS_RESPONSE__INIT;
-    Dreamd__V1__Model model;
-    dr_error err;
-    reply.model = &model;
-    if (dr_registry_model(&model, &a->model, rj->daemon, dr_call_arena(rj->call), &err) != DR_OK) {
-        dr_call_finish(rj->call, &err);
-        return;
-    }
-    dr_call_reply(rj->call, &reply.base);
-}
-
-static void deinit_alias(dr_registry_job *rj)
-{
-    dr_store_model_deinit(&((alias_job *)rj)->model);
-}
-
-static void set_alias(dr_call *call, const void *message)
-{
-    const Dreamd__V1__SetAliasRequest *request = message;
-    bool has_target =
-        request->target_case == DREAMD__V1__SET_ALIAS_REQUEST__TARGET_VERSION ||
-        (request->target_case == DREAMD__V1__SET_ALIAS_REQUEST__TARGET_REMOVE && request->remove);
-    if (!has_target) {
-        dr_error err;
-        dr_fail_field(&err, DR_INVALID_ARGUMENT, "target",
-                      "no target, expected a version, or remove = true");
-        dr_call_finish(call, &err);
-        return;
-    }
-    alias_job *a = (alias_job *)dr_registry_job_create(call, sizeof *a);
-    if (a) {
-        a->rj.run = run_alias;
-        a->rj.answer = answer_alias;
-        a->rj.deinit = deinit_alias;
-        a->request = request;
-        dr_registry_job_submit(&a->rj);
-    }
-}
-
 /* ---- GetModel, LoadModel ---- */
 
 typedef struct {
@@ -312,7 +252,7 @@ const dr_rpc_method dr_registry_methods[] = {
         .on_half_closed = dr_rpc_register_half_closed,
         .on_cancelled = dr_rpc_register_cancelled,
     },
-    METHOD(SetAlias, set_alias, set_alias),
+    METHOD(SetAlias, set_alias, dr_rpc_set_alias),
     METHOD(LoadModel, load_model, load_model),
     METHOD(UnloadModel, unload_model, dr_rpc_unload_model),
     METHOD(DeleteCheckpoint, delete_checkpoint, dr_rpc_delete_checkpoint),

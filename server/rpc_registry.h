@@ -35,6 +35,7 @@ void dr_rpc_register_start(dr_call *call);
 void dr_rpc_register_part(dr_call *call, const void *part);
 void dr_rpc_register_half_closed(dr_call *call);
 void dr_rpc_register_cancelled(dr_call *call);
+void dr_rpc_set_alias(dr_call *call, const void *request);
 void dr_rpc_unload_model(dr_call *call, const void *request);
 void dr_rpc_delete_checkpoint(dr_call *call, const void *request);
 void dr_rpc_server_info(dr_call *call, const void *request);

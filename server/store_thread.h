@@ -1,9 +1,13 @@
-/* store_thread.h: the one thread that owns the store.
+/* store_thread.h: the one thread that owns the store, and another that opens models.
  *
  *   loop ── submit ─→ queue ─→ run (storage thread) ─→ done (loop)
  *
  * Jobs run in order, one at a time; they may block on the disk. Job and what it points to belong
  * to the storage thread from submit until `done`.
+ *
+ * Opening a large model takes seconds (its weights are packed, its probe is computed), and needs
+ * no store: that is done by a second thread of the same kind, and meanwhile sessions are opened
+ * and models listed as ever.
  */
 #ifndef DR_SERVER_STORE_THREAD_H
 #define DR_SERVER_STORE_THREAD_H
@@ -15,14 +19,15 @@ typedef struct dr_store_thread dr_store_thread;
 
 typedef struct dr_store_job dr_store_job;
 struct dr_store_job {
-    void (*run)(dr_store_job *job, dr_store *store); /* [storage thread] */
-    void (*done)(dr_store_job *job);                 /* [loop] */
+    /* [storage thread] `store` is NULL on a thread that was started without one. */
+    void (*run)(dr_store_job *job, dr_store *store);
+    void (*done)(dr_store_job *job); /* [loop] */
     dr_store_job *next;
     dr_loop_item item;
     dr_store_thread *thread;
 };
 
-/* The store goes to the thread, which closes it in the end. */
+/* The store goes to the thread, which closes it in the end; NULL: it has none. */
 DR_CHECKED dr_code dr_store_thread_start(dr_store_thread **out, dr_loop *loop, dr_store *store,
                                          dr_error *err);
 /* No job may be waiting or running. */

@@ -18,6 +18,8 @@ PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 ALL = ["action", "reward", "continue", "value", "state", "prior", "observation", "terminated", "truncated"]
 THRESHOLD = simulation.Ending(rule=simulation.Ending.THRESHOLD, threshold=0.5)
 
+SAMPLED = simulation.Ending(rule=simulation.Ending.SAMPLED)
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
@@ -268,6 +270,23 @@ def test_an_ended_trajectory_goes_on_and_says_so(client):
     ended = np.maximum.accumulate(told["continue"] < 0.5, 1)
     np.testing.assert_array_equal(told["terminated"], ended)
     assert ended.any() and not ended.all()
+
+
+@pytest.mark.parametrize("ending", [THRESHOLD, SAMPLED])
+def test_it_ends_where_step_ends(client, ending):
+    session = client.open(rows=32, seed=1, ending=ending).session_id
+    given = draw(32, 8)
+    told = imagine(client, session, actions=given, outputs=["terminated"])["terminated"]
+    alive = list(range(32))
+    for k in range(8):
+        request = put(simulation.StepRequest(session_id=session, outputs=["terminated"]), action=given[alive, k])
+        request.rows.rows.extend(alive)
+        ended = arrays(client.simulation.Step(request))["terminated"]
+        np.testing.assert_array_equal(told[alive, k], ended)
+        alive = [row for row, over in zip(alive, ended) if not over]
+        if not alive:
+            break
+    assert told[:, -1].any()
 
 
 def test_a_row_that_has_ended_is_not_imagined_from(client):
