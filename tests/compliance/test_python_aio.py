@@ -36,10 +36,11 @@ def test_both_clients_have_the_same_names_arguments_and_words(name):
         twin = asynchronous[key]
         if isinstance(member, property):
             continue
-        assert inspect.iscoroutinefunction(twin) or inspect.isasyncgenfunction(twin), key
+        opens = inspect.signature(twin).return_annotation == "Opening"
+        assert opens or inspect.iscoroutinefunction(twin) or inspect.isasyncgenfunction(twin), key
         ours, theirs = inspect.signature(member), inspect.signature(twin)
         assert ours.parameters == theirs.parameters, key
-        given = str(theirs.return_annotation).replace("AsyncIterator", "Iterator")
+        given = str(theirs.return_annotation).replace("AsyncIterator", "Iterator").replace("Opening", "Session")
         assert str(ours.return_annotation) == given, key
         assert member.__doc__ == twin.__doc__ and member.__doc__
 
@@ -52,7 +53,7 @@ def test_a_session_gives_the_same_bits_as_the_blocking_client(served):
     actions = np.random.default_rng(0).uniform(-2, 2, (4, 3, 1)).astype(np.float32)
 
     async def walk():
-        async with connect(served) as client, await client.open("pendulum", rows=3, seed=7) as session:
+        async with connect(served) as client, client.open("pendulum", rows=3, seed=7) as session:
             await session.reset(seed=3)
             steps = [(await session.step(one, outputs=["observation"])).observation for one in actions]
             plan = await session.plan(horizon=4, candidates=8, iterations=1)
@@ -68,7 +69,7 @@ def test_a_session_gives_the_same_bits_as_the_blocking_client(served):
 
 def test_trajectories_come_whole_or_in_chunks(served):
     async def run():
-        async with connect(served) as client, await client.open("pendulum", rows=2, seed=1) as session:
+        async with connect(served) as client, client.open("pendulum", rows=2, seed=1) as session:
             what = dict(policy="random", horizon=8, outputs=["reward"])
             whole = (await session.imagine(**what)).reward
             chunks = [chunk async for chunk in session.imagine_chunks(chunk_bytes=16, **what)]
@@ -92,6 +93,19 @@ def test_many_sessions_step_at_once_and_tasks_of_one_wait_for_each_other(served)
     asyncio.run(run())
 
 
+def test_a_session_may_be_awaited_or_entered(served):
+    async def run():
+        async with connect(served) as client:
+            session = await client.open("pendulum", seed=1)
+            async with session, session.fork(copies=2) as twins:
+                assert (session.rows, twins.rows) == (1, 2)
+                assert (await client.attach(session.session_id)).session_id == session.session_id
+            with pytest.raises(dreamd.Error, match="NOT_FOUND"):
+                await client.attach(session.session_id)
+
+    asyncio.run(run())
+
+
 def test_an_error_is_the_same_one_class(served):
     async def run():
         async with connect(served) as client:
@@ -108,7 +122,7 @@ def test_a_step_whose_reply_is_lost_is_made_once(served):
 
     async def run():
         async with dreamd.aio.connect(link.address, timeout=60, retries=20) as client:
-            async with await client.open("pendulum", seed=7) as session:
+            async with client.open("pendulum", seed=7) as session:
                 with dreamd.connect(served.address) as direct:
                     watched = direct.attach(session.session_id)
                     link.hold()
@@ -127,7 +141,7 @@ def test_a_cancelled_step_is_made_or_not_and_refresh_tells(served):
 
     async def run():
         async with dreamd.aio.connect(link.address, timeout=60) as client:
-            async with await client.open("pendulum", seed=7) as session:
+            async with client.open("pendulum", seed=7) as session:
                 with dreamd.connect(served.address) as direct:
                     watched = direct.attach(session.session_id)
                     link.hold()

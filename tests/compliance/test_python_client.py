@@ -251,6 +251,11 @@ def test_arrays_may_have_any_form_that_says_the_same(client):
     assert len({result(form) for form in forms}) == 1
 
 
+def test_replies_may_be_larger_than_grpc_s_own_limit(client):
+    with client.open("pendulum", rows=4096) as session:
+        assert sum(array.nbytes for array in session.decode(outputs=["state"]).values()) > 6e6
+
+
 def test_whole_numbers_and_booleans_become_floats_where_the_space_has_floats(client):
     with client.open("pendulum", rows=2, seed=2) as session:
         session.step([[1], [0]])

@@ -1,5 +1,6 @@
 """Imagined worlds as Gymnasium and dm_env environments: their own checkers, and equality with the session below."""
 
+import re
 import warnings
 
 import dm_env
@@ -303,3 +304,28 @@ def test_both_kinds_of_worlds_are_the_same_world(make):
     alone, many = make(WorldEnv, "pendulum"), make(WorldVectorEnv, 1, model="pendulum")
     assert alone.observation_space == many.single_observation_space
     assert alone.reset(seed=5)[0].tobytes() == many.reset(seed=5)[0][0].tobytes()
+
+
+# ---- the pages ----
+
+@pytest.mark.parametrize("page", ["environments.md", "driving.md"])
+def test_the_pages_examples_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = re.search(r"```python\n(.*?)```", (ROOT / "client/python" / page).read_text(), re.S).group(1)
+    names = {"dreamd": dreamd, "gymnasium": gymnasium}
+    exec(text, names)
+    for name in ("env", "envs"):
+        if name in names:
+            names[name].close()
+
+
+def test_the_daemon_s_worlds_go_through_gymnasium_s_own_vectors_and_wrappers(address):
+    envs = gymnasium.wrappers.vector.RecordEpisodeStatistics(gymnasium.make_vec("dreamd/cartpole-v0", num_envs=4, horizon=6))
+    envs.reset(seed=0)
+    told = [envs.step(np.zeros(4, np.int64))[4] for _ in range(7)]
+    assert told[5]["episode"]["l"].tolist() == [6] * 4
+    envs.close()
+    envs = gymnasium.make_vec("dreamd/pendulum-v0", num_envs=2, vectorization_mode="async", address=address)
+    first, _ = envs.reset(seed=3)
+    assert first.shape == (2, 3) and envs.step(envs.action_space.sample())[1].shape == (2,)
+    envs.close()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from python_package import ROOT, Link, kill, zoo_daemon
+from python_package import ROOT, Link, kill, wait_for, zoo_daemon
 
 import dreamd  # noqa: E402  (from the tree: python_package)
 from dreamd.envs import WorldVectorEnv
@@ -94,6 +94,18 @@ def test_forks_and_what_they_start_from_move_too(replicas):
             for reply in walk(twins[1], [number]):
                 same(reply, undisturbed.pop(0))
         assert twins[0].address != twins[1].address and parent.step(np.zeros((2, 1))).committed_step_id == 5
+
+
+def test_a_daemon_that_is_told_to_leave_is_left_in_time(replicas):
+    with connect(replicas, save_every=3) as client:
+        session, undisturbed = (client.open("pendulum", rows=2, seed=3) for _ in range(2))
+        for number in range(12):
+            if number == 5:
+                on(session, replicas).process.terminate()
+            for reply, expected in zip(walk(session, [number]), walk(undisturbed, [number]), strict=True):
+                same(reply, expected)
+        wait_for(lambda: len([one for one in replicas if one.process.poll() is None]) == 1)
+        assert session.step(np.zeros((2, 1))) and session.address == undisturbed.address
 
 
 def test_worlds_outlive_their_daemon(replicas):

@@ -45,3 +45,40 @@ def test_the_importer_is_a_command_and_types_are_declared(installed):
     assert done.returncode == 0 and "dreamerv3-torch" in done.stdout
     code = "import dreamd, pathlib; print((pathlib.Path(dreamd.__file__).parent / 'py.typed').is_file())"
     assert subprocess.run([installed / "python", "-c", code], text=True, capture_output=True).stdout == "True\n"
+
+
+def test_a_user_s_program_is_checked_by_the_types_of_the_wheel(installed, tmp_path):
+    """mypy strict, as users run it: what is right passes, what is wrong is found."""
+    right = """
+import asyncio
+from typing import assert_type
+import dreamd
+
+def block(client: dreamd.Client) -> None:
+    with client.open("pendulum", rows=4, autoreset="same_step") as session:
+        reply = session.step([[0.5]] * 4, outputs=["reward"])
+        assert_type(reply.committed_step_id, int)
+        session.plan(horizon=15, method="cem").stats.row_steps.bit_length()
+        for chunk in session.imagine_chunks(policy="random", horizon=3):
+            assert_type(chunk, dreamd.Chunk)
+
+async def wait(client: dreamd.aio.Client) -> None:
+    async with client.open("pendulum") as session:
+        assert_type(await session.plan(), dreamd.Plan)
+
+block(dreamd.connect())
+asyncio.run(wait(dreamd.aio.connect(["a:1", "b:2"], save_every=8)))
+"""
+    wrong = """
+import dreamd
+with dreamd.connect().open("pendulum", autoreset="sometimes") as session:
+    session.plan(horizons=3)
+    session.step()
+"""
+
+    (tmp_path / "right.py").write_text(right)
+    (tmp_path / "wrong.py").write_text(wrong)
+    done = subprocess.run([installed / "python", "-m", "mypy", "--strict", "--cache-dir", tmp_path / "cache", "right.py", "wrong.py"],
+                          cwd=tmp_path, text=True, capture_output=True, timeout=280)
+    found = [line.split(":")[:2] for line in done.stdout.splitlines() if ": error:" in line]
+    assert found == [["wrong.py", "3"], ["wrong.py", "4"], ["wrong.py", "5"]], done.stdout

@@ -1,7 +1,7 @@
 """The client for asyncio: the names and arguments of `dreamd.client`, awaited.
 
     client = dreamd.aio.connect("127.0.0.1:7733")
-    async with await client.open("pendulum", seed=7) as session:
+    async with client.open("pendulum", seed=7) as session:
         await session.observe(observation)
         action = (await session.plan()).action[0]
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -86,6 +86,26 @@ class _Runner:
         return [one async for one in reply] if isinstance(effect, Collect) else await reply
 
 
+class Opening:
+    """A session that is being opened: `await` it, or enter it with `async with`, which closes it in the end."""
+
+    def __init__(self, opening: Coroutine[Any, Any, Session]) -> None:
+        self._opening = opening
+        self._session: Session | None = None
+
+    def __await__(self) -> Generator[Any, Any, Session]:
+        return self._opening.__await__()
+
+    async def __aenter__(self) -> Session:
+        self._session = await self._opening
+        return self._session
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                        trace: TracebackType | None) -> None:
+        if self._session is not None:
+            await self._session.__aexit__(kind, error, trace)
+
+
 class Client:
     """Made by `connect`; belongs to the event loop in which it is first used."""
 
@@ -112,17 +132,20 @@ class Client:
 
     # ---- sessions ----
 
-    async def open(self, model: str, *, rows: int = 1, seed: int | None = None, latent_mode: LatentMode | None = None,
-                   temperature: float | None = None, autoreset: Autoreset | None = None, horizon: int = 0,
-                   ending: EndingRule | None = None, threshold: float | None = None, start: Start | None = None,
-                   state: Mapping[str, ArrayLike] | None = None, history: int = 0, persist: bool = False, task: str = "",
-                   ttl: float | None = None, label: str = "", timeout: float | None = None) -> Session:
-        return Session(await self._runner.run(self._core.open(
+    def open(self, model: str, *, rows: int = 1, seed: int | None = None, latent_mode: LatentMode | None = None,
+             temperature: float | None = None, autoreset: Autoreset | None = None, horizon: int = 0,
+             ending: EndingRule | None = None, threshold: float | None = None, start: Start | None = None,
+             state: Mapping[str, ArrayLike] | None = None, history: int = 0, persist: bool = False, task: str = "",
+             ttl: float | None = None, label: str = "", timeout: float | None = None) -> Opening:
+        return Opening(self._make(self._core.open(
             model, rows, seed, latent_mode, temperature, autoreset, horizon, ending, threshold, start, state, history,
-            persist, task, ttl, label, timeout)), self._runner)
+            persist, task, ttl, label, timeout)))
 
-    async def attach(self, session_id: str, *, timeout: float | None = None) -> Session:
-        return Session(await self._runner.run(self._core.attach(session_id, timeout)), self._runner)
+    def attach(self, session_id: str, *, timeout: float | None = None) -> Opening:
+        return Opening(self._make(self._core.attach(session_id, timeout)))
+
+    async def _make(self, flow: Flow[SessionCore]) -> Session:
+        return Session(await self._runner.run(flow), self._runner)
 
     async def sessions(self, *, model: str = "", timeout: float | None = None) -> list[SessionInfo]:
         return await self._runner.run(self._core.sessions(model, timeout))
@@ -156,7 +179,7 @@ class Client:
 
 
 class Session(SessionView):
-    """`dreamd.Session` for asyncio: `async with await client.open(...) as session`.
+    """`dreamd.Session` for asyncio: `async with client.open(...) as session`.
 
     Calls from several tasks wait for each other. A task that is cancelled in a change leaves it made or not: `refresh()`.
     """
@@ -250,8 +273,12 @@ class Session(SessionView):
     async def get_state(self, *, rows: Sequence[int] | None = None, timeout: float | None = None) -> State:
         return await self._run(lambda: self._core.get_state(rows, timeout))
 
-    async def fork(self, *, rows: Sequence[int] | None = None, copies: int = 1, reseed: int | None = None, steps_back: int = 0,
-                   label: str = "", ttl: float | None = None, timeout: float | None = None) -> Session:
+    def fork(self, *, rows: Sequence[int] | None = None, copies: int = 1, reseed: int | None = None, steps_back: int = 0,
+             label: str = "", ttl: float | None = None, timeout: float | None = None) -> Opening:
+        return Opening(self._fork(rows, copies, reseed, steps_back, label, ttl, timeout))
+
+    async def _fork(self, rows: Sequence[int] | None, copies: int, reseed: int | None, steps_back: int, label: str,
+                    ttl: float | None, timeout: float | None) -> Session:
         twin = await self._run(lambda: self._core.fork(rows, copies, reseed, steps_back, label, ttl, timeout))
         return Session(twin, self._runner)
 

@@ -44,13 +44,15 @@ def read(message: Any) -> dict[str, Array]:
 
 def write(message: Any, name: str, array: Array) -> None:
     """Adds an array to a request. Strides and byte order are put right in the copy that is made anyway."""
-    if array.dtype.name == _BFLOAT16:
-        datatype = "BF16"
-    else:
-        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        datatype = _NAMES.get(array.dtype, "")
-        if not datatype:
-            raise invalid(name, f"is of dtype {array.dtype}, expected a number or bool that numpy and the daemon share")
+    datatype = _NAMES.get(array.dtype)
+    if datatype is None:
+        if array.dtype.name == _BFLOAT16:
+            datatype = "BF16"
+        else:
+            array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+            datatype = _NAMES.get(array.dtype)
+    if datatype is None:
+        raise invalid(name, f"is of dtype {array.dtype}, expected a number or bool that numpy and the daemon share")
     message.tensors.add(name=name, datatype=datatype, shape=array.shape)
     message.raw_contents.append(array.tobytes())
 
@@ -65,7 +67,7 @@ def write_value(message: Any, name: str, space: gymnasium.Space[Any], value: Any
             write_value(message, f"{name}.{key}", part, value[key], rows)
         return
     array = np.asarray(value)
-    if np.issubdtype(space.dtype, np.floating) and array.dtype.kind in "biu":
+    if array.dtype.kind in "biu" and space.dtype is not None and space.dtype.kind == "f":
         array = array.astype(np.float32)
     if rows == 1 and array.shape == space.shape:
         array = array[np.newaxis]
