@@ -98,7 +98,8 @@ class RegistryServicer(object):
         catalogued and its probe agrees. The same checkpoint again is OK with created = false.
         INVALID_ARGUMENT: manifest or weights are wrong, and how; DATA_LOSS: bytes do not match their
         digest; FAILED_PRECONDITION: the probe disagrees; PERMISSION_DENIED: a server-side path from
-        beyond loopback.
+        beyond loopback. Where the version takes the place of one that is loaded (`latest`, or an alias
+        it brings), it is loaded too before this answers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,7 +107,8 @@ class RegistryServicer(object):
 
     def SetAlias(self, request, context):
         """Points an alias at a version, or removes it. New sessions see it at once; living ones stay on
-        theirs.
+        theirs. Where what it points at is loaded, the version is loaded first, beside it: one that
+        cannot be (DATA_LOSS) leaves the alias where it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
