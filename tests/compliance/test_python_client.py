@@ -110,6 +110,8 @@ def test_rows_are_selected_by_index(client):
         assert all(first[part].tobytes() == again[part].tobytes() for part in first)
         session.reset(rows=np.arange(2))
         assert session.committed_step_id == 4
+        session.step([[0.1]], rows=np.array([False, False, True]))
+        assert session.refresh().ended_rows == (2,)
 
 
 def test_dict_observations_and_discrete_actions(tiny, client):
@@ -314,6 +316,8 @@ def test_an_error_carries_code_field_and_words(client):
     error = caught.value
     assert (error.code, error.field) == (StatusCode.INVALID_ARGUMENT, "rows")
     assert str(error) == f"INVALID_ARGUMENT: {error.details}" and "65536" in error.details
+    with pytest.raises(dreamd.Error, match="seed: is -1: .*out of range"):
+        client.open("pendulum", seed=-1)
     with pytest.raises(dreamd.Error) as caught:
         client.open("pendulun")
     assert (caught.value.code, caught.value.field) == (StatusCode.NOT_FOUND, "model")
@@ -327,7 +331,11 @@ def test_an_error_carries_code_field_and_words(client):
     (lambda s: s.reset(start="here"), "start: is 'here', expected one of initial, file, state"),
     (lambda s: s.plan(horizons=3), "settings.horizons: is no setting of the planner; there are .*horizon"),
     (lambda s: s.plan(horizon=-1), "settings.horizon: is -1"),
-    (lambda s: s.step([0.0], rows=[-1]), "rows: .* expected indices of rows, from 0"),
+    (lambda s: s.step([0.0], rows=[-1]), "rows: is .* expected indices of rows, from 0, or a mask"),
+    (lambda s: s.step([0.0], rows=[0.5]), "rows: is .* expected indices"),
+    (lambda s: s.reset(seed=-1), "seed: is .* expected whole numbers, 0 or more"),
+    (lambda s: s.fork(copies=-1), "copies: is -1"),
+    (lambda s: s.imagine(policy="random", horizon="long"), "horizon: is 'long'"),
 ])
 def test_what_cannot_be_sent_is_refused_before_it_is_sent(client, make, words):
     with client.open("pendulum") as session:

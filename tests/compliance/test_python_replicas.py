@@ -108,6 +108,18 @@ def test_a_daemon_that_is_told_to_leave_is_left_in_time(replicas):
         assert session.step(np.zeros((2, 1))) and session.address == undisturbed.address
 
 
+def test_a_large_session_is_saved_and_moved_in_parts(replicas, monkeypatch):
+    monkeypatch.setattr("dreamd._session.SAVE_BYTES", 20_000)
+    with connect(replicas, save_every=3) as client:
+        session, undisturbed = (client.open("pendulum", rows=50, seed=3) for _ in range(2))
+        for number in range(10):
+            if number == 7:
+                assert len(session._core.journal.saved) > 5
+                kill(on(session, replicas))
+            for reply, expected in zip(walk(session, [number]), walk(undisturbed, [number]), strict=True):
+                same(reply, expected)
+
+
 def test_worlds_outlive_their_daemon(replicas):
     """A vector environment, whose daemon resets rows by itself, goes on to the bit on another one."""
     with connect(replicas, save_every=5) as client:

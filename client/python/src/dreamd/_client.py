@@ -96,23 +96,15 @@ class ClientCore:
              autoreset: str | None, horizon: int, ending: str | None, threshold: float | None, start: str | None,
              state: Mapping[str, Any] | None, history: int, persist: bool, task: str, ttl: float | None, label: str,
              timeout: float | None) -> Flow[SessionCore]:
-        try:
-            request = pb.OpenSessionRequest(model=model, rows=rows, horizon=horizon, history=history, persist=persist,
-                                            task=task, label=label)
-            if seed is not None:
-                request.seed = int(seed)
-            if temperature is not None:
-                request.temperature = temperature
-        except (TypeError, ValueError) as wrong:
-            raise invalid("open", str(wrong)) from None
-        request.ttl_ms = milliseconds("ttl", ttl)
-        request.latent_mode = messages.enum_number(pb.LatentMode, "latent_mode", latent_mode)
-        request.autoreset = messages.enum_number(pb.AutoresetMode, "autoreset", autoreset)
-        request.start_source = messages.enum_number(pb.StartSource, "start", start or (state and "state"))
+        request = messages.fill(
+            pb.OpenSessionRequest(), model=model, rows=rows, seed=seed, temperature=temperature, horizon=horizon,
+            history=history, persist=persist, task=task, label=label, ttl_ms=milliseconds("ttl", ttl),
+            latent_mode=messages.enum_number(pb.LatentMode, "latent_mode", latent_mode),
+            autoreset=messages.enum_number(pb.AutoresetMode, "autoreset", autoreset),
+            start_source=messages.enum_number(pb.StartSource, "start", start or (state and "state")))
         if ending is not None or threshold is not None:
-            request.ending.rule = messages.enum_number(pb.Ending.Rule, "ending", ending or "threshold")
-            if threshold is not None:
-                request.ending.threshold = threshold
+            messages.fill(request.ending, rule=messages.enum_number(pb.Ending.Rule, "ending", ending or "threshold"),
+                          threshold=threshold)
         write_state(request, state or {})
         return (yield from self._open(request, self.patience.deadline(timeout)))
 

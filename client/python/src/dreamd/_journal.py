@@ -38,7 +38,7 @@ class Journal:
     def __init__(self, opened: simulation_pb2.OpenSessionRequest, save_every: int) -> None:
         self.opened = opened
         self.save_every = save_every
-        self.saved: Any = None  # GetStateResponse
+        self.saved: list[tuple[Any, Any]] = []  # (RowSelection, GetStateResponse)
         self.entries: list[Entry] = []
 
     def note(self, method: str, request: Any, reply: Any, commits: bool) -> None:
@@ -47,8 +47,8 @@ class Journal:
     def is_due(self) -> bool:
         return len(self.entries) >= self.save_every
 
-    def keep(self, state: Any) -> None:
-        self.saved = state
+    def keep(self, states: list[tuple[Any, Any]]) -> None:
+        self.saved = states
         self.entries.clear()
 
     def rebuild(self, address: str, request_id: str, deadline: Deadline, patience: Patience) -> Flow[Any]:
@@ -57,9 +57,10 @@ class Journal:
         opened = yield from repeat(address, "Simulation/OpenSession", self.opened, deadline, patience)
         session = opened.session
         try:
-            if self.saved is not None:
-                reply = yield from repeat(address, "Simulation/SetState", restore_request(self.saved, session.session_id, 1),
-                                          deadline, patience)
+            for rows, state in self.saved:
+                request = restore_request(state, session.session_id, session.committed_step_id + 1)
+                request.rows.CopyFrom(rows)
+                reply = yield from repeat(address, "Simulation/SetState", request, deadline, patience)
                 session.committed_step_id = reply.committed_step_id
             for entry in self.entries:
                 yield from self._replay(entry, address, session, deadline, patience)

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from ._proto import registry_pb2, simulation_pb2
 from .errors import invalid
 from .spaces import read_space
@@ -40,6 +42,37 @@ def enum_number(enum: Any, field: str, word: Any) -> Any:
     return enum.Value(prefix + word.upper())
 
 
+def fill(message: Any, prefix: str = "", /, **values: Any) -> Any:
+    """Sets fields of a request; None leaves one out. A value that does not fit is an Error that names the field."""
+    for field, value in values.items():
+        if value is None:
+            continue
+        try:
+            if isinstance(value, (list, tuple)):
+                getattr(message, field).extend(value)
+            else:
+                setattr(message, field, value)
+        except (TypeError, ValueError) as wrong:
+            raise invalid(prefix + field, f"is {value!r}: {wrong}") from None
+    return message
+
+
+def whole_numbers(field: str, values: Any, what: str) -> list[int]:
+    """A sequence of whole numbers, 0 or more, as numpy or Python has them."""
+    array = np.asarray(values)
+    if array.ndim != 1 or (array.size and (array.dtype.kind not in "iu" or (array.dtype.kind == "i" and array.min() < 0))):
+        raise invalid(field, f"is {values!r}, expected {what}")
+    return [int(value) for value in array]
+
+
+def row_indices(field: str, rows: Any) -> list[int]:
+    """A selection of rows: indices, or a mask of bools."""
+    array = np.asarray(rows)
+    if array.dtype == np.bool_ and array.ndim == 1:
+        return [int(row) for row in np.flatnonzero(array)]
+    return whole_numbers(field, rows, "indices of rows, from 0, or a mask")
+
+
 def enum_word(enum: Any, number: int) -> str:
     name: str = enum.Name(number)
     return name[len(_PREFIXES[enum.DESCRIPTOR.name]):].lower() if number else ""
@@ -51,10 +84,7 @@ def write_settings(message: Any, settings: Mapping[str, Any] | None) -> None:
             raise invalid(f"settings.{name}", f"is no setting of the planner; there are {', '.join(sorted(_PLANNER))}")
         if name == "latent_mode":
             value = enum_number(simulation_pb2.LatentMode, "settings.latent_mode", value)
-        try:
-            setattr(message, name, value)
-        except (TypeError, ValueError) as wrong:
-            raise invalid(f"settings.{name}", f"is {value!r}: {wrong}") from None
+        fill(message, "settings.", **{name: value})
 
 
 def read_settings(message: Any) -> PlannerSettings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 Rows = Sequence[int] | None
+SAVE_BYTES = 8 << 20  # of a session, in one message
 ROUNDS = 64  # of looking for a daemon that takes a session; the deadline ends most sooner
 
 
@@ -86,9 +88,25 @@ class SessionCore:
         return False
 
     def _save(self, deadline: Deadline) -> Flow[None]:
+        """In parts of rows, so that a large session fits into messages."""
         assert self.journal is not None
-        state = yield from self._reach("Simulation/GetState", pb.GetStateRequest(), deadline)
-        self.journal.keep(state)
+        part = max(SAVE_BYTES * self.info.rows // max(self.info.bytes, 1), 1)
+        states = []
+        for first in range(0, self.info.rows, part):
+            request = pb.GetStateRequest()
+            messages.fill(request.rows, rows=list(range(first, min(first + part, self.info.rows))))
+            states.append((request.rows, (yield from self._reach("Simulation/GetState", request, deadline))))
+        self.journal.keep(states)
+
+    def _save_if_possible(self, deadline: Deadline) -> Flow[None]:
+        """After a change that is made: whether it can be saved too must not change its result."""
+        try:
+            yield from self._save(deadline)
+        except Error as error:
+            if error.code not in UNREACHABLE:  # otherwise the journal is longer until a later save succeeds
+                warnings.warn(f"session {self.info.session_id} cannot be saved and will not move: {error}", RuntimeWarning,
+                              stacklevel=2)
+                self.journal = None
 
     def start_saved(self, timeout: float | None) -> Flow[None]:
         """For a session that opening alone does not make again: one that was forked, or found."""
@@ -103,10 +121,7 @@ class SessionCore:
         if self.journal is not None:
             self.journal.note(f"Simulation/{method}", request, reply, commits=True)
             if save or self.journal.is_due():
-                try:
-                    yield from self._save(deadline)
-                except Error:
-                    pass  # the change is made; the journal is longer until a later save succeeds
+                yield from self._save_if_possible(deadline)
         return reply
 
     def _change(self, method: str, request: Any, timeout: float | None) -> Flow[Reply]:
@@ -114,59 +129,64 @@ class SessionCore:
         return messages.read_reply(reply, self.committed)
 
     def _look(self, method: str, request: Any, timeout: float | None, read_as: Callable[[Any, int], R]) -> Flow[R]:
-        reply = yield from self._reach(f"Simulation/{method}", request, self.client.patience.deadline(timeout))
+        deadline = self.client.patience.deadline(timeout)
+        reply = yield from self._reach(f"Simulation/{method}", request, deadline)
         if method == "Plan" and self.journal is not None:  # its warm start belongs to the session
             self.journal.note("Simulation/Plan", request, reply, commits=False)
+            if self.journal.is_due() or request.anytime:  # how far such a search came, no replay can tell
+                yield from self._save_if_possible(deadline)
         return read_as(reply, self.committed)
 
     # ---- requests ----
 
-    def _count(self, rows: Rows) -> int:
-        return self.info.rows if rows is None else len(rows)
+    def _select(self, request: Any, rows: Rows, outputs: Iterable[str], raw: bool = False) -> int:
+        """Fills what requests have in common. Returns how many rows are meant."""
+        messages.fill(request, outputs=[outputs] if isinstance(outputs, str) else list(outputs), raw=bool(raw))
+        return self._rows(request.rows, "rows", rows)
 
-    def _select(self, request: Any, rows: Rows, outputs: Iterable[str], raw: bool = False) -> None:
-        if rows is not None:
-            select(request.rows, "rows", rows)
-        request.outputs.extend([outputs] if isinstance(outputs, str) else outputs)
-        request.raw = raw
+    def _rows(self, selection: Any, field: str, rows: Rows) -> int:
+        if rows is None:
+            return self.info.rows
+        chosen = messages.row_indices(field, rows)
+        messages.fill(selection, rows=chosen)
+        selection.SetInParent()
+        return len(chosen)
 
-    def _observation(self, request: Any, observation: Any, rows: Rows) -> None:
+    def _observation(self, request: Any, observation: Any, count: int) -> None:
         assert self.info.observation_space is not None
-        write_value(request, "observation", self.info.observation_space, observation, self._count(rows))
+        write_value(request, "observation", self.info.observation_space, observation, count)
 
-    def _action(self, request: Any, action: Any, rows: Rows) -> None:
+    def _action(self, request: Any, action: Any, count: int) -> None:
         assert self.info.action_space is not None
-        write_value(request, "action", self.info.action_space, action, self._count(rows))
+        write_value(request, "action", self.info.action_space, action, count)
 
     def reset(self, rows: Rows, seed: int | Sequence[int] | None, start: str | None, start_indices: Sequence[int],
               state: Mapping[str, Any] | None, outputs: Iterable[str], raw: bool, timeout: float | None) -> Flow[Reply]:
         request = pb.ResetRequest(start_source=messages.enum_number(pb.StartSource, "start", start or (state and "state")))
         self._select(request, rows, outputs, raw)
         if seed is not None:
-            request.seeds.extend([int(seed)] if isinstance(seed, (int, np.integer)) else [int(one) for one in seed])
-        request.start_indices.extend(int(one) for one in start_indices)
+            request.seeds.extend(messages.whole_numbers("seed", np.atleast_1d(seed), "whole numbers, 0 or more"))
+        request.start_indices.extend(messages.whole_numbers("start_indices", start_indices, "indices of starts, from 0"))
         write_state(request, state or {})
         return (yield from self._change("Reset", request, timeout))
 
     def observe(self, observation: Any, action: Any, rows: Rows, outputs: Iterable[str], raw: bool,
                 timeout: float | None) -> Flow[Reply]:
         request = pb.ObserveRequest()
-        self._select(request, rows, outputs, raw)
-        self._observation(request, observation, rows)
+        count = self._select(request, rows, outputs, raw)
+        self._observation(request, observation, count)
         if action is not None:
-            self._action(request, action, rows)
+            self._action(request, action, count)
         return (yield from self._change("Observe", request, timeout))
 
     def step(self, action: Any, rows: Rows, outputs: Iterable[str], raw: bool, timeout: float | None) -> Flow[Reply]:
         request = pb.StepRequest()
-        self._select(request, rows, outputs, raw)
-        self._action(request, action, rows)
+        self._action(request, action, self._select(request, rows, outputs, raw))
         return (yield from self._change("Step", request, timeout))
 
     def encode(self, observation: Any, rows: Rows, outputs: Iterable[str], raw: bool, timeout: float | None) -> Flow[Reply]:
         request = pb.EncodeRequest()
-        self._select(request, rows, outputs, raw)
-        self._observation(request, observation, rows)
+        self._observation(request, observation, self._select(request, rows, outputs, raw))
         return (yield from self._look("Encode", request, timeout, messages.read_reply))
 
     def decode(self, state: Mapping[str, Any] | None, rows: Rows, outputs: Iterable[str], raw: bool,
@@ -195,19 +215,14 @@ class SessionCore:
         """Actions along time, as the action space has them on the wire."""
         assert self.info.action_space is not None and self.info.action_space.dtype is not None
         array = np.asarray(value)
-        floats = self.info.action_space.dtype.kind == "f"
-        return array.astype(np.float32) if floats and array.dtype.kind in "biu" else array
+        return array.astype(np.float32) if self.info.action_space.dtype.kind == "f" and array.dtype.kind in "biu" else array
 
     def fork(self, rows: Rows, copies: int, reseed: int | None, steps_back: int, label: str, ttl: float | None,
              timeout: float | None) -> Flow[SessionCore]:
-        request = pb.ForkRequest(copies=copies, steps_back=steps_back, label=label, ttl_ms=milliseconds("ttl", ttl),
-                                 request_id=uuid.uuid4().hex)
-        if rows is not None:
-            select(request.rows, "rows", rows)
-        if reseed is not None:
-            request.reseed = reseed
-        deadline = self.client.patience.deadline(timeout)
-        reply = yield from self._reach("Simulation/Fork", request, deadline)
+        request = messages.fill(pb.ForkRequest(request_id=uuid.uuid4().hex), copies=copies, steps_back=steps_back, label=label,
+                                ttl_ms=milliseconds("ttl", ttl), reseed=reseed)
+        self._rows(request.rows, "rows", rows)
+        reply = yield from self._reach("Simulation/Fork", request, self.client.patience.deadline(timeout))
         opened = pb.OpenSessionRequest()
         if self.journal is not None:
             opened.CopyFrom(self.journal.opened)
@@ -215,7 +230,7 @@ class SessionCore:
             opened.ClearField("tensors")
             opened.ClearField("raw_contents")
             for name, starts in read(self.journal.opened).items():  # each row's own start goes with it
-                chosen = starts if rows is None else starts[list(rows)]
+                chosen = starts if rows is None else starts[list(request.rows.rows)]
                 write(opened, name, np.repeat(chosen, max(copies, 1), axis=0))
         twin = SessionCore(self.client, self.address, reply.session, opened)
         yield from twin.start_saved(timeout)
@@ -223,18 +238,14 @@ class SessionCore:
 
     def fork_into(self, into: Sequence[int], rows: Rows, reseed: int | None, steps_back: int,
                   timeout: float | None) -> Flow[None]:
-        request = pb.ForkRequest(steps_back=steps_back)
-        select(request.into, "into", into)
-        if rows is not None:
-            select(request.rows, "rows", rows)
-        if reseed is not None:
-            request.reseed = reseed
+        request = messages.fill(pb.ForkRequest(), steps_back=steps_back, reseed=reseed)
+        self._rows(request.into, "into", into)
+        self._rows(request.rows, "rows", rows)
         yield from self.commit("Fork", request, timeout, save=True)
 
     def get_state(self, rows: Rows, timeout: float | None) -> Flow[State]:
         request = pb.GetStateRequest()
-        if rows is not None:
-            select(request.rows, "rows", rows)
+        self._rows(request.rows, "rows", rows)
         return (yield from self._look("GetState", request, timeout, messages.read_state))
 
     def set_state(self, state: State, rows: Rows, timeout: float | None) -> Flow[None]:
@@ -243,33 +254,31 @@ class SessionCore:
         for name, array in state.tensors.items():
             write(source, name, np.asarray(array))
         request = restore_request(source, "", 0)
-        if rows is not None:
-            select(request.rows, "rows", rows)
+        self._rows(request.rows, "rows", rows)
         yield from self.commit("SetState", request, timeout)
 
     def imagine_request(self, action: Any, policy: str | None, horizon: int, candidates: int, mode: str | None,
                         seed: int | None, rows: Rows, outputs: Iterable[str], raw: bool, chunk_bytes: int,
                         settings: Mapping[str, Any] | None) -> pb.ImagineRequest:
-        request = pb.ImagineRequest(
-            session_id=self.info.session_id,
-            policy=messages.enum_number(pb.ImaginePolicy, "policy", policy), horizon=horizon, candidates=candidates,
-            action_mode=messages.enum_number(pb.LatentMode, "mode", mode), chunk_bytes=chunk_bytes)
+        request: pb.ImagineRequest = messages.fill(
+            pb.ImagineRequest(session_id=self.info.session_id), horizon=horizon, candidates=candidates, seed=seed,
+            chunk_bytes=chunk_bytes, policy=messages.enum_number(pb.ImaginePolicy, "policy", policy),
+            action_mode=messages.enum_number(pb.LatentMode, "mode", mode))
         self._select(request, rows, outputs, raw)
         if action is not None:
             write(request, "action", self._sequences(action))
-        if seed is not None:
-            request.seed = seed
         if settings:
             messages.write_settings(request.settings, settings)
         return request
 
-    def imagine(self, request: pb.ImagineRequest, rows: Rows, timeout: float | None) -> Flow[Imagined]:
+    def imagine(self, request: pb.ImagineRequest, timeout: float | None) -> Flow[Imagined]:
         deadline = self.client.patience.deadline(timeout)
         replies = yield from self._reach("Simulation/Imagine", request, deadline, effect=Collect)
         check = StreamCheck()
         chunks = [check.read(reply, self.committed) for reply in replies]
         check.finish()
-        return assemble(chunks, self._count(rows), self.committed)
+        count = len(request.rows.rows) if request.HasField("rows") else self.info.rows
+        return assemble(chunks, count, self.committed)
 
     def get(self, timeout: float | None) -> Flow[SessionInfo]:
         """Where the session stands; adopts the committed step id."""
@@ -299,14 +308,6 @@ class SessionCore:
 def _is_lost(error: Error) -> bool:
     gone = error.code is grpc.StatusCode.NOT_FOUND and error.reason != "SESSION_EXPIRED"
     return gone or error.code in UNREACHABLE
-
-
-def select(selection: Any, field: str, rows: Sequence[int]) -> None:
-    try:
-        selection.rows.extend(int(row) for row in rows)
-        selection.SetInParent()
-    except (TypeError, ValueError) as wrong:
-        raise invalid(field, f"{rows!r}: expected indices of rows, from 0 ({wrong})") from None
 
 
 def milliseconds(field: str, seconds: float | None) -> int:

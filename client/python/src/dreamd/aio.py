@@ -248,7 +248,7 @@ class Session(SessionView):
                       rows: Sequence[int] | None = None, outputs: Iterable[str] = (), raw: bool = False,
                       settings: PlannerSettings | None = None, timeout: float | None = None) -> Imagined:
         return await self._run(lambda: self._core.imagine(self._core.imagine_request(
-            action, policy, horizon, candidates, mode, seed, rows, outputs, raw, 0, settings), rows, timeout))
+            action, policy, horizon, candidates, mode, seed, rows, outputs, raw, 0, settings), timeout))
 
     async def imagine_chunks(self, action: ArrayLike | None = None, *, policy: Policy | None = None, horizon: int = 0,
                              candidates: int = 0, mode: LatentMode | None = None, seed: int | None = None,

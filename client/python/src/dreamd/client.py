@@ -228,8 +228,8 @@ class Session(SessionView):
     """Rows of latent state in a daemon; `Client.open` makes one, leaving the `with` block closes it.
 
     Arrays have rows as their first dimension; a session of one row (or a selection of one) takes them without it too.
-    `rows=[...]` selects some rows by index, `outputs=[...]` names what to return (a prefix names all below it), `raw=True`
-    is the model's float32, not clamped to its space.
+    `rows=[...]` selects some rows, by index or with a mask; `outputs=[...]` names what to return (a prefix names all below
+    it); `raw=True` is the model's float32, not clamped to its space.
 
     A change (reset, observe, step, set_state, fork_into) is made once, whatever is lost on the way: after UNAVAILABLE or
     DEADLINE_EXCEEDED make the same call again, or `refresh()` to see whether it was made. Calls from several threads wait
@@ -343,14 +343,17 @@ class Session(SessionView):
             settings: for policy="plan", and the discount and terminal_value of "return".
         """
         return self._run(lambda: self._core.imagine(self._core.imagine_request(
-            action, policy, horizon, candidates, mode, seed, rows, outputs, raw, 0, settings), rows, timeout))
+            action, policy, horizon, candidates, mode, seed, rows, outputs, raw, 0, settings), timeout))
 
     def imagine_chunks(self, action: ArrayLike | None = None, *, policy: Policy | None = None, horizon: int = 0,
                        candidates: int = 0, mode: LatentMode | None = None, seed: int | None = None,
                        rows: Sequence[int] | None = None, outputs: Iterable[str] = (), raw: bool = False,
                        chunk_bytes: int = 0, settings: PlannerSettings | None = None,
                        timeout: float | None = None) -> Iterator[Chunk]:
-        """`imagine` as it is computed, in chunks of at most `chunk_bytes` (0 is 1 MiB). Leaving the loop cancels it."""
+        """`imagine` as it is computed, in chunks of at most `chunk_bytes` (0 is 1 MiB). Leaving the loop cancels it.
+
+        Other than `imagine`, it is not repeated when the link breaks.
+        """
         core = self._core
         request = core.imagine_request(action, policy, horizon, candidates, mode, seed, rows, outputs, raw, chunk_bytes,
                                        settings)
