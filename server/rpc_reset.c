@@ -61,6 +61,17 @@ void dr_verb_put_start(const dr_verb_call *vc, dr_start_source source, uint32_t 
     dr_session_put_choices(vc->session, state, 1);
 }
 
+int dr_verb_put_observed(dr_verb_input *inputs, const dr_starts *starts, const uint32_t *indices)
+{
+    /* No action led to a first observation. */
+    inputs[0] = (dr_verb_input){.name = "action", .dtype = DR_F32};
+    for (uint32_t i = 0; i < starts->leaf_count; i++) {
+        inputs[i + 1] = starts->leaves[i];
+        inputs[i + 1].rows = indices;
+    }
+    return (int)starts->leaf_count + 1;
+}
+
 dr_verb_input *dr_verb_observe_starts(dr_verb_call *vc, dr_error *err)
 {
     const dr_starts *starts = &vc->served->starts;
@@ -68,13 +79,7 @@ dr_verb_input *dr_verb_observe_starts(dr_verb_call *vc, dr_error *err)
     if (!inputs) {
         return NULL;
     }
-    /* No action led to a first observation. */
-    inputs[vc->verb.input_count++] = (dr_verb_input){.name = "action", .dtype = DR_F32};
-    for (uint32_t i = 0; i < starts->leaf_count; i++) {
-        dr_verb_input *input = &inputs[vc->verb.input_count++];
-        *input = starts->leaves[i];
-        input->rows = vc->indices;
-    }
+    vc->verb.input_count = dr_verb_put_observed(inputs, starts, vc->indices);
     return inputs;
 }
 

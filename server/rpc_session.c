@@ -19,6 +19,7 @@ typedef struct {
     dr_session_options options;
     bool is_new;
     dr_keeping keeping;
+    dr_open_starts starts;
 } open_call;
 
 static dr_code read_ending(dr_ending *out, const Dreamd__V1__Ending *ending, dr_error *err)
@@ -252,7 +253,31 @@ dr_code dr_rpc_options_of(dr_session_options *out, dr_daemon *daemon, dr_served 
     return code;
 }
 
-static dr_code open_session(dr_session **out, open_call *oc, dr_error *err)
+static void keep(open_call *oc)
+{
+    dr_keeping_run(&oc->keeping, oc->is_new ? DR_STORE_SESSION_PUT : DR_STORE_SESSION_NOTHING);
+}
+
+/* Nobody knows of a session whose opening failed, or that its client does not wait for. */
+static void on_starts(dr_open_starts *starts)
+{
+    open_call *oc = (open_call *)((char *)starts - offsetof(open_call, starts));
+    dr_daemon *daemon = oc->daemon;
+    dr_call *call = oc->call;
+    bool is_lost = dr_call_is_over(call) && !oc->options.request_id[0];
+    if (starts->error.code == DR_OK && !is_lost) {
+        keep(oc);
+    } else {
+        if (starts->session) {
+            dr_sessions_close(daemon->sessions, starts->session);
+        }
+        dr_call_finish(call, &starts->error);
+    }
+    dr_daemon_release(daemon, call);
+}
+
+/* *waits: the rest comes when the rows are at their starts. */
+static dr_code open_session(dr_session **out, bool *waits, open_call *oc, dr_error *err)
 {
     dr_daemon *daemon = oc->daemon;
     dr_served *served = oc->wish.served;
@@ -270,6 +295,12 @@ static dr_code open_session(dr_session **out, open_call *oc, dr_error *err)
     dr_code code = dr_sessions_open(out, daemon->sessions, served, &oc->options, err);
     if (code == DR_OK && !is_known) {
         code = put_start(*out, oc, err);
+        if (code == DR_OK && oc->options.start_source == DR_START_FILE) {
+            oc->starts.daemon = daemon;
+            oc->starts.session = *out;
+            oc->starts.done = on_starts;
+            code = dr_open_starts_begin(waits, &oc->starts, dr_call_arena(oc->call), err);
+        }
         if (code != DR_OK) {
             dr_sessions_close(daemon->sessions, *out);
         }
@@ -304,12 +335,14 @@ static void on_model(dr_models_wish *wish)
     dr_call *call = oc->call;
     dr_error err;
     if (!dr_call_is_over(call)) {
+        bool waits = false;
         oc->keeping = (dr_keeping){.daemon = daemon, .call = call, .done = on_opened};
-        if (open_session(&oc->keeping.session, oc, &err) == DR_OK) {
-            dr_keeping_run(&oc->keeping,
-                           oc->is_new ? DR_STORE_SESSION_PUT : DR_STORE_SESSION_NOTHING);
-        } else {
+        if (open_session(&oc->keeping.session, &waits, oc, &err) != DR_OK) {
             dr_call_finish(call, &err);
+        } else if (waits) {
+            return; /* on_starts releases */
+        } else {
+            keep(oc);
         }
     }
     dr_daemon_release(daemon, call);

@@ -153,6 +153,24 @@ void dr_verb_put_start(const dr_verb_call *vc, dr_start_source source, uint32_t 
                        dr_noise_key *key, float *state);
 /* The inputs of Observe for starts vc->indices. NULL: `err` says why. */
 dr_verb_input *dr_verb_observe_starts(dr_verb_call *vc, dr_error *err);
+/* The same into inputs [leaf_count + 1]; returns how many. */
+int dr_verb_put_observed(dr_verb_input *inputs, const dr_starts *starts, const uint32_t *indices);
+
+/* The rows of a new session on their way to starts of the file; embedded in the call that opens it,
+ * zeroed before. */
+typedef struct dr_open_starts dr_open_starts;
+struct dr_open_starts {
+    dr_verb_work verb; /* first: the scheduler gives back its dr_work */
+    dr_loop_item item;
+    dr_daemon *daemon;
+    dr_session *session;
+    void (*done)(dr_open_starts *starts);
+    /* ---- readable in `done`; session is NULL where it was closed meanwhile ---- */
+    dr_error error;
+};
+/* *waits: `done` comes later, on the loop. Otherwise the rows are there, or `err` says why not. */
+DR_CHECKED dr_code dr_open_starts_begin(bool *waits, dr_open_starts *starts, dr_arena *arena,
+                                        dr_error *err);
 DR_CHECKED dr_code dr_verb_read_source(dr_start_source *out, int source, dr_error *err);
 
 /* The reply of a commit made before. */

@@ -270,6 +270,14 @@ void dr_session_commit(dr_session *session, const dr_session_change *change)
     session->busy = false;
 }
 
+void dr_session_place(dr_session *session)
+{
+    DR_ASSERT(session->busy && session->scratch && session->committed_step_id == 0);
+    float *before = session->states;
+    session->states = session->scratch;
+    session->scratch = before;
+}
+
 void dr_session_keep_reply(dr_session *session, const dr_step_claim *claim)
 {
     session->has_reply = true;

@@ -173,6 +173,9 @@ typedef struct {
 /* The rows become what the change made of them, what they were goes to the history, and the step
  * id is committed. Whatever `change` points to stays the caller's. */
 void dr_session_commit(dr_session *session, const dr_session_change *change);
+/* The states of a session that nobody has yet become what is in `scratch`, all rows in order; its
+ * flags are the caller's. */
+void dr_session_place(dr_session *session);
 /* session->reply, which the caller has filled, answers repeats of the commit just made. */
 void dr_session_keep_reply(dr_session *session, const dr_step_claim *claim);
 

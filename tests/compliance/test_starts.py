@@ -1,5 +1,7 @@
 """Starts from the checkpoint's starts.safetensors: what Reset makes of them, and bad ones."""
 
+import time
+
 import grpc
 import numpy as np
 import pytest
@@ -74,6 +76,44 @@ def test_a_start_is_what_observe_makes_of_it_in_the_initial_state(client):
     for one in (starts, by_hand):
         client.step(one, np.ones((3, 2)))
     same(client.state(starts), client.state(by_hand))
+
+
+@pytest.mark.parametrize("rows", [1, 300])
+def test_a_session_opened_with_starts_stands_at_them(client, rows):
+    """As one that was opened without and reset to starts at once."""
+    opened, reset = client.open(rows=rows, seed=6, start_source=FILE), client.open(rows=rows, seed=6)
+    assert (opened.committed_step_id, opened.status) == (0, simulation.SESSION_STATUS_READY)
+    client.reset(reset.session_id, start_source=FILE)
+    same(client.state(opened.session_id), client.state(reset.session_id))
+    for one in (opened, reset):
+        client.step(one.session_id, np.ones((rows, 2)))
+    same(client.state(opened.session_id), client.state(reset.session_id))
+
+
+def test_opening_with_starts_twice_opens_once(client):
+    one = client.open(request_id="starts", rows=3, start_source=FILE)
+    assert client.open(request_id="starts", rows=3, start_source=FILE).session_id == one.session_id
+    assert client.step(one.session_id, np.ones((3, 2)), step_id=1).committed_step_id == 1
+
+
+def test_an_opening_that_comes_too_late_leaves_nothing_at_work(client):
+    """Its session is closed, or ready where the answer was on its way already."""
+    for wait in np.geomspace(1e-4, 1e-2, 20):
+        call = client.simulation.OpenSession.future(simulation.OpenSessionRequest(
+            model="tiny", rows=4000, start_source=FILE, label="late", ttl_ms=60000), timeout=wait)
+        try:
+            call.result()
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    give_up = time.monotonic() + 60
+    late = None
+    while late is None or any(s.status != simulation.SESSION_STATUS_READY for s in late):
+        assert time.monotonic() < give_up
+        listed = client.simulation.ListSessions(simulation.ListSessionsRequest(page_size=1000)).sessions
+        late = [session for session in listed if session.label == "late"]
+    for session in late:
+        client.step(session.session_id, np.ones((4000, 2)), step_id=1)
+        client.simulation.CloseSession(simulation.CloseSessionRequest(session_id=session.session_id))
 
 
 def test_starts_are_drawn_with_the_rows_noise(client):
