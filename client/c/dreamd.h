@@ -110,6 +110,14 @@ typedef struct dreamd_session dreamd_session;
 typedef struct dreamd_interact dreamd_interact; /* a stream of requests, below */
 
 typedef enum { DREAMD_SAMPLE, DREAMD_MODE } dreamd_latent_mode;
+/* What becomes of a row that ended; what each mode returns is in the proto (AutoresetMode). */
+typedef enum {
+    DREAMD_RESET_BY_HAND,
+    DREAMD_RESET_NEXT_STEP,
+    DREAMD_RESET_SAME_STEP
+} dreamd_autoreset;
+/* When the continue head ends a row; sampled: with probability 1 - continue. */
+typedef enum { DREAMD_END_NEVER, DREAMD_END_THRESHOLD, DREAMD_END_SAMPLED } dreamd_ending;
 
 typedef struct {
     const char *model; /* "pendulum", "pendulum@3", "pendulum@best" */
@@ -117,9 +125,13 @@ typedef struct {
     bool has_seed;     /* false: the daemon chooses */
     uint64_t seed;
     dreamd_latent_mode latent_mode;
-    bool has_temperature;   /* false: the model's own */
-    double temperature;     /* of draws, where the model's family defines one */
-    uint32_t horizon;       /* steps after which a row is truncated; 0 = never */
+    bool has_temperature; /* false: the model's own */
+    double temperature;   /* of draws, where the model's family defines one */
+    uint32_t horizon;     /* steps after which a row is truncated; 0 = never */
+    dreamd_autoreset autoreset;
+    dreamd_ending ending;
+    double threshold;       /* of END_THRESHOLD: a row ends where continue is below; 0 = 0.5 */
+    bool from_file;         /* rows start, and start again, from the checkpoint's starts */
     uint64_t ttl_ms;        /* life without requests; 0 = the daemon's default */
     const char *label;      /* shown in lists, or NULL */
     const char *request_id; /* makes opening idempotent, or NULL */
@@ -192,7 +204,9 @@ const float *dreamd_floats(const dreamd_session *session, const char *name, size
 typedef struct {
     const uint64_t *seeds; /* one for all (row i gets seed + i), or one a selected row */
     size_t seed_count;     /* 0: noise goes on where it is */
-    bool from_file;        /* from the checkpoint's starts, not the initial state */
+    bool from_file;        /* from the checkpoint's starts; false: as the session was opened */
+    const uint32_t *start_indices; /* which starts, one a selected row; NULL: drawn */
+    size_t start_index_count;
 } dreamd_reset_options;
 
 int dreamd_reset(dreamd_session *session, const dreamd_reset_options *reset,

@@ -56,12 +56,37 @@ static int create(dreamd_session **out, dreamd_client *client, Dreamd__V1__Sessi
     return DREAMD_OK;
 }
 
+/* How rows end, and where they start again. */
+static void fill_ends(Dreamd__V1__OpenSessionRequest *request, Dreamd__V1__Ending *ending,
+                      const dreamd_session_options *options)
+{
+    request->autoreset = options->autoreset == DREAMD_RESET_NEXT_STEP
+                             ? DREAMD__V1__AUTORESET_MODE__AUTORESET_MODE_NEXT_STEP
+                         : options->autoreset == DREAMD_RESET_SAME_STEP
+                             ? DREAMD__V1__AUTORESET_MODE__AUTORESET_MODE_SAME_STEP
+                             : DREAMD__V1__AUTORESET_MODE__AUTORESET_MODE_DISABLED;
+    request->start_source = options->from_file ? DREAMD__V1__START_SOURCE__START_SOURCE_FILE
+                                               : DREAMD__V1__START_SOURCE__START_SOURCE_UNSPECIFIED;
+    if (options->ending == DREAMD_END_NEVER) {
+        return;
+    }
+    ending->rule = options->ending == DREAMD_END_SAMPLED ? DREAMD__V1__ENDING__RULE__SAMPLED
+                                                         : DREAMD__V1__ENDING__RULE__THRESHOLD;
+    if (options->ending == DREAMD_END_THRESHOLD && options->threshold != 0) {
+        ending->optional_threshold_case = DREAMD__V1__ENDING__OPTIONAL_THRESHOLD_THRESHOLD;
+        ending->threshold = options->threshold;
+    }
+    request->ending = ending;
+}
+
 int dreamd_session_open(dreamd_session **out, dreamd_client *client,
                         const dreamd_session_options *options, dreamd_error *err)
 {
     Dreamd__V1__OpenSessionRequest request = DREAMD__V1__OPEN_SESSION_REQUEST__INIT;
     Dreamd__V1__OpenSessionResponse *reply;
+    Dreamd__V1__Ending ending = DREAMD__V1__ENDING__INIT;
     *out = NULL;
+    fill_ends(&request, &ending, options);
     request.model = (char *)(options->model ? options->model : "");
     request.rows = options->rows ? options->rows : 1;
     request.latent_mode = options->latent_mode == DREAMD_MODE

@@ -52,6 +52,8 @@ int dreamd_reset(dreamd_session *session, const dreamd_reset_options *reset,
         if (reset) {
             request.seeds = (uint64_t *)reset->seeds;
             request.n_seeds = reset->seed_count;
+            request.start_indices = (uint32_t *)reset->start_indices;
+            request.n_start_indices = reset->start_index_count;
             request.start_source = reset->from_file
                                        ? DREAMD__V1__START_SOURCE__START_SOURCE_FILE
                                        : DREAMD__V1__START_SOURCE__START_SOURCE_UNSPECIFIED;

@@ -24,6 +24,7 @@ static const char *const help =
     "dreamctl agent --model pendulum --env pendulum --act plan --set \"horizon=15 "
     "candidates=128\"\n"
     "dreamctl agent --model cartpole --env cartpole --act plan --episodes 20\n"
+    "dreamctl agent --model pendulum --env pendulum --surprise   and how well it foresaw\n"
     "dreamctl agent --env pendulum --act random       what no model at all is worth\n"
     "dreamctl agent --model carracing --act actor --dream --steps 1000 --rows 64 --temperature 1\n"
     "                                                 the actor in the world that it imagines\n"
@@ -42,7 +43,7 @@ typedef struct {
     const char *model, *env_name, *act_name, *settings;
     uint32_t episodes;
     uint64_t seed;
-    bool mode, is_dream, has_rows, has_steps;
+    bool mode, is_dream, has_rows, has_steps, asks_surprise;
     ctl_dream_options dream;
 
     act_kind act;
@@ -54,6 +55,7 @@ typedef struct {
     uint32_t episodes_done;
     uint64_t env_steps;
     timings choose, observe;
+    ctl_surprise surprise;
     json_t *settings_used;
     double started_s, wall_s;
 } state;
@@ -161,11 +163,16 @@ static int decide(float *action, state *s, const float *observation, bool is_fir
         dr_env_random_action(action, s->env.kind, &s->random);
         return ctl_cancelled ? dreamd__fail(err, DREAMD_CANCELLED, "cancelled") : DREAMD_OK;
     }
+    static const char *const SURPRISE[] = {"surprise", NULL};
+    const dreamd_call_options options = {.outputs = s->asks_surprise ? SURPRISE : NULL};
     double started = now_s();
     int code =
-        dreamd_observe(s->session, observation, is_first ? NULL : s->model_action, NULL, err);
+        dreamd_observe(s->session, observation, is_first ? NULL : s->model_action, &options, err);
     if (code == DREAMD_OK) {
         code = add_timing(&s->observe, started, err);
+    }
+    if (code == DREAMD_OK && s->asks_surprise) {
+        ctl_surprise_add(&s->surprise, s->session, is_first);
     }
     if (code == DREAMD_OK) {
         code = choose(s, err);
@@ -249,15 +256,16 @@ static json_t *results(state *s)
     }
     const dreamd_session_info *info = s->session ? dreamd_session_get(s->session) : NULL;
     return json_pack(
-        "{s:f, s:f, s:f, s:f, s:i, s:I, s:o, s:o, s:o, s:f, s:s, s:s, s:I, s:s?, s:s?, s:o, s:o}",
+        "{s:f, s:f, s:f, s:f, s:i, s:I, s:o, s:o, s:o, s:f, s:s, s:s, s:I, s:s?, s:s?, s:o, s:o, "
+        "s:o}",
         "mean_return", mean, "std_return", count > 1 ? sqrt(squares / (count - 1)) : 0.0,
         "min_return", low, "max_return", high, "episodes", (int)s->episodes_done, "env_steps",
         (json_int_t)s->env_steps, "plan_ms_p50", percentile(&s->choose, 0.5), "plan_ms_p99",
         percentile(&s->choose, 0.99), "observe_ms_p50", percentile(&s->observe, 0.5), "wall_s",
         s->wall_s, "env", s->env.kind->name, "act", s->act_name, "seed", (json_int_t)s->seed,
         "model", info ? info->model : NULL, "checkpoint", info ? info->checkpoint : NULL,
-        "settings", s->settings_used ? json_incref(s->settings_used) : json_null(), "returns",
-        returns);
+        "settings", s->settings_used ? json_incref(s->settings_used) : json_null(), "surprise",
+        s->asks_surprise ? ctl_surprise_json(&s->surprise) : json_null(), "returns", returns);
 }
 
 static int open_session(state *s, dreamd_client **client)
@@ -357,6 +365,9 @@ static int check_arguments(state *s)
     if (choose_act(s) != CTL_DONE || check_dream(s) != CTL_DONE) {
         return CTL_USAGE;
     }
+    if (s->asks_surprise && (s->is_dream || s->act == ACT_RANDOM)) {
+        return ctl_usage("agent", "--surprise is of a model that sees a real environment");
+    }
     if (s->is_dream) {
         return CTL_DONE;
     }
@@ -391,6 +402,8 @@ int ctl_cmd_agent(int argc, char **argv)
         {"seed", CTL_U64, &s.seed, NULL, "N", "of the session; episode e starts with N + e (0)"},
         {"set", CTL_TEXT, &s.settings, NULL, "N=V ...", "planner settings by name"},
         {"mode", CTL_FLAG, &s.mode, NULL, NULL, "latents at their mode, no randomness"},
+        {"surprise", CTL_FLAG, &s.asks_surprise, NULL, NULL,
+         "also how far observations were from what it expected"},
         {"dream", CTL_FLAG, &s.is_dream, NULL, NULL, "no environment: the imagined world"},
         {"steps", CTL_U32, &s.dream.steps, &s.has_steps, "N", "of the dream (1,000)"},
         {"rows", CTL_U32, &s.dream.rows, &s.has_rows, "N", "of the dream (64)"},

@@ -8,18 +8,21 @@
 static const char *const help =
     "dreamctl session open --model pendulum --rows 4 --seed 7    prints the session's id\n"
     "dreamctl session open --model pendulum@best --mode          no randomness\n"
+    "dreamctl session open --model cartpole --rows 8 --starts file --ending sampled \\\n"
+    "         --horizon 500 --autoreset next-step                 episodes without end\n"
     "dreamctl session list\n"
     "dreamctl session show ID                  where it stands; renews its life\n"
     "dreamctl session reset ID --seed 1        all rows at their start again\n"
     "dreamctl session reset ID --rows 0,3\n"
+    "dreamctl session reset ID --rows 0,3 --starts file --indices 7,7\n"
     "dreamctl session close ID\n";
 
 typedef struct {
     ctl_arguments arguments;
     dreamd_client *client;
     dreamd_session_options open;
-    const char *model, *label, *rows;
-    bool has_seed, mode, from_file;
+    const char *model, *label, *rows, *autoreset, *starts, *ending, *indices;
+    bool has_seed, mode, has_threshold;
     double ttl_s;
 } state;
 
@@ -108,10 +111,18 @@ static int reset(state *s, dreamd_error *err)
     dreamd_session *session;
     uint32_t *rows = NULL;
     dreamd_call_options options = {0};
-    const dreamd_reset_options how = {
-        .seeds = &s->open.seed, .seed_count = s->has_seed, .from_file = s->from_file};
+    uint32_t *indices = NULL;
+    dreamd_reset_options how = {
+        .seeds = &s->open.seed, .seed_count = s->has_seed, .from_file = s->open.from_file};
+    if (s->indices && !ctl_parse_rows(&indices, &how.start_index_count, s->indices)) {
+        free(indices);
+        return dreamd__fail(err, DREAMD_INVALID_ARGUMENT,
+                            "--indices is \"%s\", expected numbers like 0,3", s->indices);
+    }
+    how.start_indices = indices;
     if (s->rows && !ctl_parse_rows(&rows, &options.row_count, s->rows)) {
         free(rows);
+        free(indices);
         return dreamd__fail(err, DREAMD_INVALID_ARGUMENT,
                             "--rows is \"%s\", expected numbers like 0,3", s->rows);
     }
@@ -125,6 +136,7 @@ static int reset(state *s, dreamd_error *err)
         dreamd_session_detach(session);
     }
     free(rows);
+    free(indices);
     return code;
 }
 
@@ -149,11 +161,58 @@ static int run(state *s, int (*verb)(state *, dreamd_error *))
     return code == DREAMD_OK ? CTL_DONE : ctl_fail(&s->arguments.common, &err);
 }
 
+/* The number of `text` among names; 0 where nothing is said. Prints what is wrong. */
+static bool choose(int *out, const char *option, const char *text, const char *const *names)
+{
+    *out = 0;
+    for (int i = 0; text && names[i]; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *out = i;
+            return true;
+        }
+    }
+    if (text) {
+        char list[96] = "";
+        for (int i = 0; names[i]; i++) {
+            size_t length = strlen(list);
+            snprintf(list + length, sizeof list - length, "%s%s", i ? ", " : "", names[i]);
+        }
+        ctl_usage("session", "--%s is \"%s\", expected one of: %s", option, text, list);
+    }
+    return !text;
+}
+
+static int check_choices(state *s, const char *word)
+{
+    static const char *const AUTORESETS[] = {"disabled", "next-step", "same-step", NULL};
+    static const char *const ENDINGS[] = {"never", "threshold", "sampled", NULL};
+    static const char *const STARTS[] = {"initial", "file", NULL};
+    int autoreset, ending, starts;
+    if (!choose(&autoreset, "autoreset", s->autoreset, AUTORESETS) ||
+        !choose(&ending, "ending", s->ending, ENDINGS) ||
+        !choose(&starts, "starts", s->starts, STARTS)) {
+        return CTL_USAGE;
+    }
+    s->open.autoreset = (dreamd_autoreset)autoreset;
+    s->open.ending = (dreamd_ending)ending;
+    s->open.from_file = starts == 1;
+    if (s->has_threshold && s->open.ending != DREAMD_END_THRESHOLD) {
+        return ctl_usage("session", "--threshold belongs to --ending threshold");
+    }
+    if (s->indices && (strcmp(word, "reset") != 0 || !s->open.from_file)) {
+        return ctl_usage("session", "--indices belongs to reset with --starts file");
+    }
+    return CTL_DONE;
+}
+
 /* --rows is a count when a session is opened, and a selection when it is reset. */
 static int check(state *s, const char *word, bool takes_id)
 {
     if (s->arguments.word_count != (takes_id ? 2u : 1u)) {
         return ctl_usage("session", "expected: dreamctl session %s%s", word, takes_id ? " ID" : "");
+    }
+    if (check_choices(s, word) != CTL_DONE) {
+        return CTL_USAGE;
     }
     if (strcmp(word, "open") != 0) {
         return CTL_DONE;
@@ -183,7 +242,16 @@ int ctl_cmd_session(int argc, char **argv)
         {"horizon", CTL_U32, &s.open.horizon, NULL, "N", "open: rows are truncated after N steps"},
         {"ttl", CTL_SECONDS, &s.ttl_s, NULL, "SECONDS", "open: life without requests"},
         {"label", CTL_TEXT, &s.label, NULL, "TEXT", "open: shown in lists"},
-        {"from-file", CTL_FLAG, &s.from_file, NULL, NULL, "reset: from the model's starts"},
+        {"starts", CTL_TEXT, &s.starts, NULL, "WHERE",
+         "open, reset: initial, or file: the model's recorded starts"},
+        {"indices", CTL_TEXT, &s.indices, NULL, "I,J",
+         "reset: which starts, one a row; else drawn"},
+        {"autoreset", CTL_TEXT, &s.autoreset, NULL, "HOW",
+         "open: rows that ended start again: disabled, next-step, same-step"},
+        {"ending", CTL_TEXT, &s.ending, NULL, "RULE",
+         "open: by the continue head: never, threshold, sampled"},
+        {"threshold", CTL_NUMBER, &s.open.threshold, &s.has_threshold, "C",
+         "open: of --ending threshold (0.5)"},
         {0},
     };
     if (!ctl_parse(&s.arguments, argc, argv, options, "session")) {

@@ -119,6 +119,19 @@ typedef struct {
 } ctl_dream_options;
 int ctl_agent_dream(const ctl_common *common, const ctl_dream_options *options);
 
+/* dreamctl agent --surprise */
+typedef struct {
+    double total, most;
+    uint64_t count;
+} ctl_surprise_sum;
+typedef struct {
+    ctl_surprise_sum kl, error; /* count 0: the model's family has no such thing */
+} ctl_surprise;
+/* Takes surprise.* out of the session's last reply; a first observation of an episode counts for
+ * nothing. */
+void ctl_surprise_add(ctl_surprise *surprise, const struct dreamd_session *session, bool is_first);
+json_t *ctl_surprise_json(const ctl_surprise *surprise);
+
 int ctl_cmd_models(int argc, char **argv);
 int ctl_cmd_session(int argc, char **argv);
 int ctl_cmd_step(int argc, char **argv);

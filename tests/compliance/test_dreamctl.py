@@ -111,6 +111,49 @@ def test_a_damaged_checkpoint_is_refused_in_a_sentence(ctl, tiny, tmp_path):
     assert all(m["name"] != "tiny" for m in ctl.ok("models", "list"))
 
 
+def test_rows_of_a_session_end_and_start_again(ready):
+    opened = ready.ok("session", "open", "--model", "tiny", "--rows", 2, "--seed", 7, "--horizon", 2,
+                      "--autoreset", "next-step", "--ending", "threshold", "--threshold", 0.01)
+    assert opened["autoreset"] == "AUTORESET_MODE_NEXT_STEP" and opened["ending"]["threshold"] == 0.01
+    session, seen = opened["session_id"], []
+    for _ in range(4):
+        step = ready.ok("step", session, "--action", "0,0", "--outputs", "truncated,started,reward")
+        seen.append((step["tensors"]["truncated"], step["tensors"]["started"]))
+    yes, no = [True, True], [False, False]
+    assert seen == [(no, no), (yes, no), (no, yes), (no, no)]
+    opened = ready.ok("session", "open", "--model", "tiny", "--ending", "sampled", "--autoreset", "same-step")
+    assert opened["ending"]["rule"] == "SAMPLED" and opened["autoreset"] == "AUTORESET_MODE_SAME_STEP"
+    error = ready.fails("session", "open", "--model", "tiny", "--starts", "file")
+    assert error["code"] == "FAILED_PRECONDITION" and "starts.safetensors" in error["message"]
+    for words, what in ((("open", "--model", "tiny", "--autoreset", "later"), "same-step"),
+                        (("open", "--model", "tiny", "--ending", "soon"), "sampled"),
+                        (("open", "--model", "tiny", "--threshold", "0.5"), "--ending threshold"),
+                        (("open", "--model", "tiny", "--starts", "file", "--indices", "1"), "reset"),
+                        (("reset", "x", "--starts", "there"), "initial")):
+        code, out, err = ready.run("session", *words)
+        assert code == 2 and what in out + err
+
+
+def test_a_session_begins_at_recorded_starts(ctl):
+    ctl.ok("models", "register", PENDULUM)
+    session = ctl.ok("session", "open", "--model", "pendulum", "--rows", 2, "--starts", "file")
+    assert session["start_source"] == "START_SOURCE_FILE" and session["start_count"] == 30
+    ctl.ok("step", session["session_id"], "--action", "0")
+    ctl.ok("session", "reset", session["session_id"], "--starts", "file", "--indices", "3,29")
+    error = ctl.fails("session", "reset", session["session_id"], "--starts", "file", "--indices", "3,30")
+    assert error["code"] == "INVALID_ARGUMENT" and "has 30" in error["message"]
+
+
+def test_the_agent_says_how_well_the_model_foresaw(ctl):
+    ctl.ok("models", "register", PENDULUM)
+    out = ctl.ok("agent", "--model", "pendulum", "--env", "pendulum", "--episodes", 1, "--set",
+                 "horizon=2 candidates=4 iterations=1 elites=2", "--surprise")["surprise"]
+    assert out["observations"] == 199  # not the first
+    assert 0 < out["kl"]["mean"] < out["kl"]["max"] and 0 < out["error"]["mean"] < 0.1
+    code, _, err = ctl.run("agent", "--env", "pendulum", "--act", "random", "--surprise")
+    assert code == 2 and "--surprise" in err
+
+
 def test_a_session_through_its_life(ready):
     opened = ready.ok("session", "open", "--model", "tiny", "--rows", 3, "--seed", 7, "--label", "mine")
     session = opened["session_id"]
