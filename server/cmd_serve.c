@@ -184,6 +184,12 @@ static dr_code open_web(daemon_state *d, dr_error *err)
     dr_pages_routes(d->routes, &d->sources);
     dr_code code =
         dr_web_open(&d->web, d->loop, address, d->options.insecure, d->routes, DR_PAGES, err);
+    if (code == DR_OK) {
+        const char *host = dr_web_host(d->web);
+        bool is_ip6 = strchr(host, ':') != NULL;
+        snprintf(d->daemon->http_address, sizeof d->daemon->http_address, "%s%s%s:%d",
+                 is_ip6 ? "[" : "", host, is_ip6 ? "]" : "", dr_web_port(d->web));
+    }
     d->sources = (dr_metrics_sources){.daemon = d->daemon, .server = d->server, .web = d->web};
     return code;
 }

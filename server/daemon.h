@@ -46,6 +46,7 @@ typedef struct dr_daemon {
     uint32_t registers; /* uploads under way */
     const char *state;  /* "LOADING", "SERVING", "DRAINING" */
     bool saving, saved; /* sessions, at the end */
+    char http_address[64]; /* "host:port", or "" */
     void (*on_open)(void *ud);
     void (*on_closed)(void *ud);
     void *ud;

@@ -238,6 +238,7 @@ void dr_rpc_server_info(dr_call *call, const void *request)
     reply.rows = sessions.rows;
     reply.models_loaded = dr_models_count(daemon->models);
     reply.state = (char *)daemon->state;
+    reply.http_address = (char *)daemon->http_address;
     dr_compute_count_batches(&reply.batches, &reply.batch_rows, daemon->compute);
     list_methods(&reply, arena);
     list_libraries(&reply, arena);

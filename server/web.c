@@ -197,6 +197,7 @@ static bool on_connection(struct uv_stream_s *listening, void *ud)
     uv_os_fd_t fd;
     if (uv_accept(listening, (uv_stream_t *)tcp) == 0 && uv_fileno((uv_handle_t *)tcp, &fd) == 0) {
         web->stats.connections++;
+        uv_tcp_nodelay(tcp, 1); /* headers and page are two writes */
         int kept = web->stats.connections_open < DR_WEB_CONNECTIONS_MAX
                        ? fcntl(fd, F_DUPFD_CLOEXEC, 0)
                        : -1;

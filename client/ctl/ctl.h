@@ -139,5 +139,6 @@ int ctl_cmd_plan(int argc, char **argv);
 int ctl_cmd_imagine(int argc, char **argv);
 int ctl_cmd_agent(int argc, char **argv);
 int ctl_cmd_info(int argc, char **argv);
+int ctl_cmd_top(int argc, char **argv);
 
 #endif

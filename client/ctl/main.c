@@ -20,6 +20,7 @@ static const struct {
     {"imagine", ctl_cmd_imagine, "whole imagined trajectories, into a file or a table"},
     {"agent", ctl_cmd_agent, "drive a real environment with a hosted model"},
     {"info", ctl_cmd_info, "the daemon: version, limits, load"},
+    {"top", ctl_cmd_top, "what the daemon does, as it does it"},
 };
 
 static void print_help(FILE *to)

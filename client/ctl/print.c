@@ -258,8 +258,9 @@ void ctl_print(const ctl_common *common, json_t *value)
 
 static void write_cell(char *out, size_t size, const json_t *value)
 {
-    char *text = json_is_string(value)
-                     ? strdup(json_string_value(value))
+    char *text = json_is_string(value) ? strdup(json_string_value(value))
+                 : json_is_null(value)
+                     ? strdup("-")
                      : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
     snprintf(out, size, "%s", text ? text : "");
     free(text);

@@ -216,7 +216,7 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("version", "commit", "build", "instruction_set", "precision", "compute_threads", "uptime_ms", "libraries", "limits", "sessions", "rows", "models_loaded", "methods", "state", "families", "planner_presets", "batches", "batch_rows")
+    __slots__ = ("version", "commit", "build", "instruction_set", "precision", "compute_threads", "uptime_ms", "libraries", "limits", "sessions", "rows", "models_loaded", "methods", "state", "families", "planner_presets", "batches", "batch_rows", "http_address")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     COMMIT_FIELD_NUMBER: _ClassVar[int]
     BUILD_FIELD_NUMBER: _ClassVar[int]
@@ -235,6 +235,7 @@ class GetServerInfoResponse(_message.Message):
     PLANNER_PRESETS_FIELD_NUMBER: _ClassVar[int]
     BATCHES_FIELD_NUMBER: _ClassVar[int]
     BATCH_ROWS_FIELD_NUMBER: _ClassVar[int]
+    HTTP_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     version: str
     commit: str
     build: str
@@ -253,7 +254,8 @@ class GetServerInfoResponse(_message.Message):
     planner_presets: _containers.RepeatedScalarFieldContainer[str]
     batches: int
     batch_rows: int
-    def __init__(self, version: _Optional[str] = ..., commit: _Optional[str] = ..., build: _Optional[str] = ..., instruction_set: _Optional[str] = ..., precision: _Optional[str] = ..., compute_threads: _Optional[int] = ..., uptime_ms: _Optional[int] = ..., libraries: _Optional[_Iterable[_Union[Library, _Mapping]]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., sessions: _Optional[int] = ..., rows: _Optional[int] = ..., models_loaded: _Optional[int] = ..., methods: _Optional[_Iterable[str]] = ..., state: _Optional[str] = ..., families: _Optional[_Iterable[str]] = ..., planner_presets: _Optional[_Iterable[str]] = ..., batches: _Optional[int] = ..., batch_rows: _Optional[int] = ...) -> None: ...
+    http_address: str
+    def __init__(self, version: _Optional[str] = ..., commit: _Optional[str] = ..., build: _Optional[str] = ..., instruction_set: _Optional[str] = ..., precision: _Optional[str] = ..., compute_threads: _Optional[int] = ..., uptime_ms: _Optional[int] = ..., libraries: _Optional[_Iterable[_Union[Library, _Mapping]]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., sessions: _Optional[int] = ..., rows: _Optional[int] = ..., models_loaded: _Optional[int] = ..., methods: _Optional[_Iterable[str]] = ..., state: _Optional[str] = ..., families: _Optional[_Iterable[str]] = ..., planner_presets: _Optional[_Iterable[str]] = ..., batches: _Optional[int] = ..., batch_rows: _Optional[int] = ..., http_address: _Optional[str] = ...) -> None: ...
 
 class Library(_message.Message):
     __slots__ = ("name", "version")
