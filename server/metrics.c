@@ -11,8 +11,8 @@
 static const dr_exposition_buckets SECONDS = {.least = 1 << 14, .most = 1ull << 37, .unit = 1e-9};
 static const dr_exposition_buckets ROWS = {.least = 1, .most = DR_BATCH_ROWS_MAX, .unit = 1};
 
-static void one(dr_exposition *e, const char *name, dr_exposition_type type, uint64_t value,
-                const char *help)
+void dr_metrics_one(dr_exposition *e, const char *name, dr_exposition_type type, uint64_t value,
+                    const char *help)
 {
     dr_exposition_family(e, name, type, help);
     dr_exposition_count(e, value, NULL);
@@ -70,8 +70,8 @@ static void write_drops(dr_exposition *e, const dr_scheduler *scheduler, bool la
 static void write_totals(dr_exposition *e, const dr_metrics_sources *sources)
 {
     const dr_rpc_totals *t = dr_server_get_totals(sources->server);
-    one(e, "dreamd_cancels_total", DR_COUNTER, t->cancelled,
-        "Calls whose client left or took them back.");
+    dr_metrics_one(e, "dreamd_cancels_total", DR_COUNTER, t->cancelled,
+                   "Calls whose client left or took them back.");
     dr_exposition_family(e, "dreamd_deadline_drops_total", DR_COUNTER,
                          "Calls whose deadline passed, by where they were.");
     dr_exposition_count(e, t->late_coming, "place", "arrival", "class", "", NULL);
@@ -86,30 +86,34 @@ static void write_totals(dr_exposition *e, const dr_metrics_sources *sources)
 static void write_transport(dr_exposition *e, const dr_server *server)
 {
     dr_server_stats s = dr_server_get_stats(server);
-    one(e, "dreamd_open_connections", DR_GAUGE, s.connections_open,
-        "gRPC connections that are open.");
-    one(e, "dreamd_connections_total", DR_COUNTER, s.connections, "gRPC connections accepted.");
-    one(e, "dreamd_connections_refused_total", DR_COUNTER, s.refused,
-        "gRPC connections closed at once: too many, or draining.");
-    one(e, "dreamd_open_streams", DR_GAUGE, s.calls_open, "Calls that are open.");
-    one(e, "dreamd_streams_total", DR_COUNTER, s.calls, "Calls that came.");
-    one(e, "dreamd_read_bytes_total", DR_COUNTER, s.read_bytes, "Bytes read from gRPC clients.");
-    one(e, "dreamd_written_bytes_total", DR_COUNTER, s.written_bytes,
-        "Bytes written to gRPC clients.");
-    one(e, "dreamd_receiving_bytes", DR_GAUGE, s.received_bytes,
-        "Bytes of requests that are not complete or not answered.");
+    dr_metrics_one(e, "dreamd_open_connections", DR_GAUGE, s.connections_open,
+                   "gRPC connections that are open.");
+    dr_metrics_one(e, "dreamd_connections_total", DR_COUNTER, s.connections,
+                   "gRPC connections accepted.");
+    dr_metrics_one(e, "dreamd_connections_refused_total", DR_COUNTER, s.refused,
+                   "gRPC connections closed at once: too many, or draining.");
+    dr_metrics_one(e, "dreamd_open_streams", DR_GAUGE, s.calls_open, "Calls that are open.");
+    dr_metrics_one(e, "dreamd_streams_total", DR_COUNTER, s.calls, "Calls that came.");
+    dr_metrics_one(e, "dreamd_read_bytes_total", DR_COUNTER, s.read_bytes,
+                   "Bytes read from gRPC clients.");
+    dr_metrics_one(e, "dreamd_written_bytes_total", DR_COUNTER, s.written_bytes,
+                   "Bytes written to gRPC clients.");
+    dr_metrics_one(e, "dreamd_receiving_bytes", DR_GAUGE, s.received_bytes,
+                   "Bytes of requests that are not complete or not answered.");
 }
 
 static void write_web(dr_exposition *e, const dr_web *web)
 {
     dr_web_stats s = dr_web_get_stats(web);
-    one(e, "dreamd_http_open_connections", DR_GAUGE, s.connections_open, "HTTP connections open.");
-    one(e, "dreamd_http_connections_refused_total", DR_COUNTER, s.refused,
-        "HTTP connections closed at once: too many.");
-    one(e, "dreamd_http_requests_total", DR_COUNTER, s.requests, "HTTP requests answered.");
+    dr_metrics_one(e, "dreamd_http_open_connections", DR_GAUGE, s.connections_open,
+                   "HTTP connections open.");
+    dr_metrics_one(e, "dreamd_http_connections_refused_total", DR_COUNTER, s.refused,
+                   "HTTP connections closed at once: too many.");
+    dr_metrics_one(e, "dreamd_http_requests_total", DR_COUNTER, s.requests,
+                   "HTTP requests answered.");
 }
 
-/* ---- sessions, models ---- */
+/* ---- sessions ---- */
 
 static void write_sessions(dr_exposition *e, const dr_daemon *daemon)
 {
@@ -122,58 +126,14 @@ static void write_sessions(dr_exposition *e, const dr_daemon *daemon)
                          "Sessions that live; busy ones wait for rows.");
     dr_exposition_count(e, s.sessions - busy, "state", "idle", NULL);
     dr_exposition_count(e, busy, "state", "busy", NULL);
-    one(e, "dreamd_session_rows", DR_GAUGE, s.rows, "Rows of all sessions.");
-    one(e, "dreamd_session_bytes", DR_GAUGE, s.bytes,
-        "Memory of latents and kept replies of all sessions.");
-    one(e, "dreamd_sessions_opened_total", DR_COUNTER, s.opened, "Sessions opened.");
+    dr_metrics_one(e, "dreamd_session_rows", DR_GAUGE, s.rows, "Rows of all sessions.");
+    dr_metrics_one(e, "dreamd_session_bytes", DR_GAUGE, s.bytes,
+                   "Memory of latents and kept replies of all sessions.");
+    dr_metrics_one(e, "dreamd_sessions_opened_total", DR_COUNTER, s.opened, "Sessions opened.");
     dr_exposition_family(e, "dreamd_sessions_ended_total", DR_COUNTER,
                          "Sessions that live no more, by what ended them.");
     dr_exposition_count(e, s.opened - s.sessions - s.expired, "by", "close", NULL);
     dr_exposition_count(e, s.expired, "by", "expiry", NULL);
-}
-
-/* Calls `write` for the models that have a label of their own; what is beyond is summed up under
- * "other". */
-typedef struct {
-    uint64_t sessions, rows, bytes;
-} model_sums;
-
-static void write_model_count(dr_exposition *e, const dr_daemon *daemon, const char *name,
-                              dr_exposition_type type, size_t offset, const char *help)
-{
-    dr_exposition_family(e, name, type, help);
-    uint64_t others = 0;
-    size_t i = 0;
-    for (const dr_served *s = dr_models_first(daemon->models); s; s = s->next, i++) {
-        model_sums sums = {s->sessions, s->rows_computed, s->loaded_bytes};
-        uint64_t value = *(const uint64_t *)((const char *)&sums + offset);
-        if (i < DR_METRICS_MODELS_MAX) {
-            char digest[13]; /* behind "sha256:", enough to tell versions apart */
-            snprintf(digest, sizeof digest, "%s", s->checkpoint + strlen("sha256:"));
-            dr_exposition_count(e, value, "model", s->name, "checkpoint", digest, NULL);
-        } else {
-            others += value;
-        }
-    }
-    if (i > DR_METRICS_MODELS_MAX) {
-        dr_exposition_count(e, others, "model", "other", "checkpoint", "", NULL);
-    }
-}
-
-static void write_models(dr_exposition *e, const dr_daemon *daemon)
-{
-    dr_models_stats s = dr_models_get_stats(daemon->models);
-    one(e, "dreamd_models_loaded", DR_GAUGE, s.loaded, "Models in memory.");
-    one(e, "dreamd_model_loads_total", DR_COUNTER, s.loads, "Models loaded.");
-    one(e, "dreamd_model_load_failures_total", DR_COUNTER, s.failures,
-        "Models that could not be loaded.");
-    one(e, "dreamd_model_unloads_total", DR_COUNTER, s.unloads, "Models unloaded.");
-    write_model_count(e, daemon, "dreamd_model_sessions", DR_GAUGE, offsetof(model_sums, sessions),
-                      "Sessions of a loaded model.");
-    write_model_count(e, daemon, "dreamd_model_rows_total", DR_COUNTER, offsetof(model_sums, rows),
-                      "Rows computed with a loaded model.");
-    write_model_count(e, daemon, "dreamd_model_bytes", DR_GAUGE, offsetof(model_sums, bytes),
-                      "Memory of the weights of a loaded model.");
 }
 
 /* ---- compute, storage ---- */
@@ -245,20 +205,20 @@ static void write_compute(dr_exposition *e, const dr_daemon *daemon)
     write_by_class(e, "dreamd_queue_rows", s.class_rows, "Rows waiting or running, by class.");
     write_class_histograms(e, daemon->scheduler);
     write_queue(e, daemon->scheduler);
-    one(e, "dreamd_plan_iterations_total", DR_COUNTER, daemon->plan_iterations,
-        "Iterations of planners, all rows together.");
-    one(e, "dreamd_plan_row_steps_total", DR_COUNTER, daemon->plan_row_steps,
-        "Steps that planners took in models, all candidates together.");
-    one(e, "dreamd_compute_threads", DR_GAUGE, daemon->options.compute_threads,
-        "Threads that compute.");
-    one(e, "dreamd_result_bytes", DR_GAUGE, daemon->verb_bytes,
-        "Memory lent to results of requests under way.");
+    dr_metrics_one(e, "dreamd_plan_iterations_total", DR_COUNTER, daemon->plan_iterations,
+                   "Iterations of planners, all rows together.");
+    dr_metrics_one(e, "dreamd_plan_row_steps_total", DR_COUNTER, daemon->plan_row_steps,
+                   "Steps that planners took in models, all candidates together.");
+    dr_metrics_one(e, "dreamd_compute_threads", DR_GAUGE, daemon->options.compute_threads,
+                   "Threads that compute.");
+    dr_metrics_one(e, "dreamd_result_bytes", DR_GAUGE, daemon->verb_bytes,
+                   "Memory lent to results of requests under way.");
 }
 
 static void write_storage(dr_exposition *e, const dr_daemon *daemon)
 {
-    one(e, "dreamd_storage_jobs", DR_GAUGE, dr_store_thread_jobs(daemon->store),
-        "Jobs that wait for the storage thread or run there.");
+    dr_metrics_one(e, "dreamd_storage_jobs", DR_GAUGE, dr_store_thread_jobs(daemon->store),
+                   "Jobs that wait for the storage thread or run there.");
     dr_exposition_family(e, "dreamd_storage_seconds", DR_HISTOGRAM,
                          "Time of a job on the storage thread: catalogue, files, opening models.");
     dr_exposition_histogram(e, dr_store_thread_run_ns(daemon->store), &SECONDS, NULL);
@@ -289,7 +249,7 @@ dr_code dr_metrics_write(dr_buf *body, const dr_metrics_sources *sources)
     write_transport(&e, sources->server);
     write_web(&e, sources->web);
     write_sessions(&e, sources->daemon);
-    write_models(&e, sources->daemon);
+    dr_metrics_write_models(&e, sources->daemon);
     write_compute(&e, sources->daemon);
     write_storage(&e, sources->daemon);
     return dr_exposition_end(&e);

@@ -20,6 +20,13 @@ typedef struct {
 /* Appends the page; RESOURCE_EXHAUSTED where it does not fit. */
 DR_CHECKED dr_code dr_metrics_write(dr_buf *body, const dr_metrics_sources *sources);
 
+/* ---- between the files ---- */
+
+/* A family of one sample without labels. */
+void dr_metrics_one(dr_exposition *e, const char *name, dr_exposition_type type, uint64_t value,
+                    const char *help);
+/* metrics_models.c: the loaded models, and how surprised they were. */
+void dr_metrics_write_models(dr_exposition *e, const dr_daemon *daemon);
 /* metrics_process.c: memory, processor time, descriptors of this process. */
 void dr_metrics_write_process(dr_exposition *e);
 

@@ -15,6 +15,7 @@
 #include "models/family/family.h"
 #include "models/planner/planner.h"
 #include "server/starts.h"
+#include "server/surprise.h"
 #include "server/store_thread.h"
 
 enum { DR_MODEL_REFERENCE_MAX = 191 /* bytes of "name@version", "name@alias", ... */ };
@@ -55,6 +56,7 @@ struct dr_served {
     uint32_t references;    /* the table's, and one a session or call [loop] */
     uint32_t sessions;      /* that live [loop] */
     uint64_t rows_computed; /* [loop] */
+    dr_surprise surprise;   /* of what Observe was asked for [loop] */
     dr_served *next;        /* the table's */
 };
 

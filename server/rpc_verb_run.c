@@ -326,7 +326,16 @@ static void on_committed(dr_commit *commit)
     dr_room_give(&vc->room, vc->daemon);
 }
 
-/* Everything that can fail comes before the commit. */
+static void note_surprise(const dr_verb_call *vc)
+{
+    for (int i = 0; i < vc->shown && vc->ask == DR_ASK_OBSERVE; i++) {
+        const dr_verb_output *output = &vc->outputs[i];
+        if (output->dtype == DR_F32 && output->width == 1) {
+            dr_surprise_record(&vc->served->surprise, output->index, output->data, vc->count);
+        }
+    }
+}
+
 void dr_verb_complete(dr_verb_call *vc)
 {
     dr_error err;
@@ -334,6 +343,7 @@ void dr_verb_complete(dr_verb_call *vc)
         dr_verb_fail(vc, &err);
         return;
     }
+    note_surprise(vc);
     dr_commit *commit = &vc->commit;
     commit->daemon = vc->daemon;
     commit->call = vc->call;

@@ -178,6 +178,10 @@ dr_code dr_served_create(dr_served **out, dr_model *model, dr_error *err)
     /* as they are, and packed */
     served->loaded_bytes = 2 * sizeof(float) * (uint64_t)dr_model_param_count(model);
     dr_code code = list_outputs(served, err);
+    for (int kind = 0; kind < DR_SURPRISE_COUNT && code == DR_OK; kind++) {
+        served->surprise.output[kind] = dr_served_find_output(
+            served, DR_VERB_OBSERVE, dr_surprise_name((dr_surprise_kind)kind));
+    }
     if (code == DR_OK) {
         code = compute_initial(served, err);
     }

@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
 from conftest import BUILD
-from dreamd_stubs import Client, make_zoo, put, registry, simulation
+from dreamd_stubs import Client, arrays, make_zoo, put, registry, simulation
 
 ACTION = [[0.0, 0.0]]
 
@@ -269,6 +269,36 @@ def test_models_are_loaded_and_unloaded(daemon, client):
     scrape = Scrape(daemon)
     assert scrape.value("dreamd_models_loaded") == 1 and scrape.value("dreamd_model_unloads_total") == 1
     assert scrape.value("dreamd_storage_seconds_count") >= 4
+
+
+def test_surprise_is_remembered_by_model(daemon, client):
+    session = client.open(rows=3, seed=1).session_id
+    rng = np.random.default_rng(0)
+    seen = 0.0
+    for step in range(4):
+        request = simulation.ObserveRequest(session_id=session, outputs=["surprise.kl"] if step else ["reward"])
+        reply = arrays(client.simulation.Observe(put(
+            request, observation__state=rng.normal(size=(3, 3)).astype("<f4"),
+            observation__angle=rng.normal(size=3).astype("<f4"), action=np.zeros((3, 2), "<f4"))))
+        seen += float(reply["surprise.kl"].sum()) if step else 0
+    scrape = Scrape(daemon)
+    assert scrape.total("dreamd_surprise_kl_nats_count", model="tiny") == 9
+    assert scrape.total("dreamd_surprise_kl_nats_sum", model="tiny") == pytest.approx(seen, rel=1e-5)
+    assert scrape.total("dreamd_surprise_error_count", model="tiny") == 0
+
+
+def test_labels_of_models_are_bounded(start_daemon, tmp_path):
+    count = 70
+    daemon = start_daemon("--zoo", make_zoo(tmp_path / "many", **{f"m{i}": i for i in range(count)}))
+    with daemon.channel() as channel:
+        client = Client(channel)
+        for version in range(1, count + 1):
+            client.open(model=f"tiny@{version}", rows=1)
+    scrape = Scrape(daemon)
+    labelled = [dict(labels) for name, labels in scrape.samples if name == "dreamd_model_sessions"]
+    assert len(labelled) == 65 and len({one["checkpoint"] for one in labelled}) == 65
+    assert scrape.value("dreamd_model_sessions", model="other", checkpoint="") == count - 64
+    assert scrape.total("dreamd_model_sessions") == count == scrape.value("dreamd_models_loaded")
 
 
 def test_plans_are_counted(daemon, client):
