@@ -42,10 +42,10 @@ typedef struct dr_daemon {
     uint64_t plan_iterations, plan_row_steps; /* of all plans answered */
     uint64_t plan_ns;                         /* what plans under way take, by estimate */
     uint64_t verb_bytes;                      /* memory lent to requests under way */
-    uint32_t pending;   /* calls whose work is on another thread, and jobs of our own */
-    uint32_t registers; /* uploads under way */
-    const char *state;  /* "LOADING", "SERVING", "DRAINING" */
-    bool saving, saved; /* sessions, at the end */
+    uint32_t pending;      /* calls whose work is on another thread, and jobs of our own */
+    uint32_t registers;    /* uploads under way */
+    const char *state;     /* "LOADING", "SERVING", "DRAINING" */
+    bool saving, saved;    /* sessions, at the end */
     char http_address[64]; /* "host:port", or "" */
     void (*on_open)(void *ud);
     void (*on_closed)(void *ud);
