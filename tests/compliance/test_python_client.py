@@ -287,6 +287,7 @@ def test_models_are_listed_and_described(client):
     assert model.manifest["training"]["env"] == "Pendulum-v1" and "pendulum" in model.card.lower()
     assert model.files["weights.safetensors"] == (ROOT / "models/zoo/pendulum/weights.safetensors").stat().st_size
     info = client.server_info()
+    assert info.version == dreamd.__version__
     assert info.state == "SERVING" and info.limits["session_rows_max"] > 0 and "rssm" in info.families
 
 

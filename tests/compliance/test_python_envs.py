@@ -232,6 +232,29 @@ def test_what_a_world_shows_is_not_what_it_keeps(make):
     assert masked[1].tobytes() == kept[1].tobytes()
 
 
+def test_a_world_goes_back_to_where_it_was(make):
+    env = make(gymnasium.make, "dreamd/cartpole-v0", horizon=12)
+    env.reset(seed=1)
+    env.step(0)
+
+    def future():
+        story = []
+        while not story or not (story[-1][2] or story[-1][3]):
+            observation, reward, terminated, truncated, _ = env.step(len(story) % 2)
+            story.append((observation.tobytes(), reward, terminated, truncated))
+        return story
+
+    saved = env.unwrapped.get_state()
+    first = future()
+    assert env.unwrapped.set_state(saved) in env.observation_space and future() == first
+    envs = make(gymnasium.make_vec, "dreamd/cartpole-v0", num_envs=3, autoreset_mode=AutoresetMode.DISABLED, horizon=12)
+    envs.reset(seed=9)
+    for row in (0, 2):
+        envs.unwrapped.set_state(saved, rows=[row])
+    observations = envs.step([0, 1, 0])[0]
+    assert observations[0].tobytes() == observations[2].tobytes() == first[0][0] != observations[1].tobytes()
+
+
 # ---- pictures ----
 
 @pytest.mark.parametrize("name", ["pendulum", "cartpole"])

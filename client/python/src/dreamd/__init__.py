@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from .types import SessionInfo as SessionInfo
     from .types import State as State
 
+__version__ = "0.1.0"
+
 _HOMES = {"client": ("Client", "Session", "connect"), "errors": ("Error",), "recording": ("record",),
           "types": ("Checkpoint", "Chunk", "Imagined", "Model", "Plan", "PlannerSettings", "Registered", "Reply",
                     "ServerInfo", "SessionInfo", "State")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,9 +14,10 @@ from . import _messages as messages
 from ._flow import BACK_OFF_FIRST, BACK_OFF_MOST, UNREACHABLE, Call, Collect, Deadline, Flow, Sleep, repeat
 from ._journal import Journal, restore_request
 from ._proto import simulation_pb2 as pb
+from ._stream import StreamCheck, assemble
 from .errors import Error, invalid
 from .tensors import read, write, write_state, write_value
-from .types import Chunk, Imagined, Plan, Reply, SessionInfo, State
+from .types import Imagined, Plan, Reply, SessionInfo, State
 
 if TYPE_CHECKING:
     from ._client import ClientCore
@@ -306,7 +306,7 @@ class SessionCore:
 
 
 def _is_lost(error: Error) -> bool:
-    gone = error.code is grpc.StatusCode.NOT_FOUND and error.reason != "SESSION_EXPIRED"
+    gone = error.code is grpc.StatusCode.NOT_FOUND and error.field == "session_id" and error.reason != "SESSION_EXPIRED"
     return gone or error.code in UNREACHABLE
 
 
@@ -314,41 +314,3 @@ def milliseconds(field: str, seconds: float | None) -> int:
     if seconds is not None and not seconds >= 0:
         raise invalid(field, f"is {seconds}, expected seconds, 0 or more")
     return 0 if seconds is None else max(round(seconds * 1000), 1 if seconds else 0)
-
-
-class StreamCheck:
-    """Reads the chunks of a stream and proves that they are all and whole."""
-
-    def __init__(self) -> None:
-        self._sha = hashlib.sha256()
-        self._last: Any = None
-
-    def read(self, message: Any, committed: int) -> Chunk:
-        for raw in message.raw_contents:
-            self._sha.update(raw)
-        self._last = message
-        return messages.read_chunk(message, committed)
-
-    def finish(self) -> None:
-        if self._last is None or not self._last.last or self._last.digest != self._sha.hexdigest():
-            raise Error(grpc.StatusCode.DATA_LOSS, "the stream of imagined trajectories ended early, or was changed on its way")
-
-
-def assemble(chunks: Sequence[Chunk], rows: int, committed: int) -> Imagined:
-    """Chunks to arrays [rows, candidates, steps, ...]; "return" is [rows, candidates]."""
-    count = max(chunk.first_trajectory + chunk.trajectories for chunk in chunks)
-    steps = max(chunk.first_step + chunk.steps for chunk in chunks)
-    whole: dict[str, Any] = {}
-    for chunk in chunks:
-        first, start = chunk.first_trajectory, chunk.first_step
-        for name, part in chunk.items():
-            if name == "return":
-                continue
-            if name not in whole:
-                whole[name] = np.empty((count, steps, *part.shape[2:]), part.dtype)
-            whole[name][first:first + chunk.trajectories, start:start + chunk.steps] = part
-    shaped = {name: array.reshape(rows, -1, *array.shape[1:]) for name, array in whole.items()}
-    returns = [chunk["return"] for chunk in chunks if "return" in chunk]
-    if returns:
-        shaped["return"] = np.concatenate(returns)
-    return Imagined(shaped, committed, chunks[0].checkpoint)

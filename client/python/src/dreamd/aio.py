@@ -23,7 +23,8 @@ from numpy.typing import ArrayLike
 from . import client as blocking
 from ._client import ClientCore
 from ._flow import Call, Collect, Flow, Sleep
-from ._session import SessionCore, StreamCheck
+from ._session import SessionCore
+from ._stream import StreamCheck
 from ._view import SessionView
 from ._wire import Wire
 from .client import CLOSE_TIMEOUT, REGISTER_TIMEOUT, default_address

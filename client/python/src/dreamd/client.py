@@ -22,7 +22,8 @@ from numpy.typing import ArrayLike
 
 from ._client import ClientCore
 from ._flow import Call, Collect, Flow, Sleep
-from ._session import SessionCore, StreamCheck
+from ._session import SessionCore
+from ._stream import StreamCheck
 from ._view import SessionView
 from ._wire import Wire
 from .errors import from_rpc

@@ -71,6 +71,10 @@ class Hosted:
             return np.concatenate([reply[name].reshape(len(reply[name]), -1) for name in self.parts], axis=1, dtype=np.float32)
         return writable(reply.observation)
 
+    def look(self) -> Any:
+        """Observations [rows, ...] of where the worlds are, as decoded."""
+        return self.read(self.session.decode(outputs=[self.observes]))
+
     def rewards(self, reply: Reply) -> Array:
         """float64 [rows]; zeros where the checkpoint has no reward head."""
         return reply.reward.astype(np.float64) if self.has_reward else np.zeros(self.session.rows)

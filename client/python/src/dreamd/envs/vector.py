@@ -12,7 +12,7 @@ from gymnasium.vector.utils import batch_space
 
 from ..client import Client
 from ..errors import invalid
-from ..types import Autoreset, EndingRule, LatentMode, Reply, Start
+from ..types import Autoreset, EndingRule, LatentMode, Reply, Start, State
 from ._hosted import Hosted, Observe, writable
 
 MODES: dict[AutoresetMode, Autoreset] = {
@@ -85,15 +85,23 @@ class WorldVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         return seed
 
     def _put(self, observations: Any, rows: list[int] | None) -> None:
-        if rows is None or self._last is None:
-            if rows is not None:  # some worlds before the first reset of all: the others are where the session began
-                everything = self._hosted.session.decode(outputs=[self._hosted.observes])
-                self._last = self._hosted.read(everything)
-            else:
-                self._last = observations
-        if rows is not None:
-            for part, new in _leaves(self._last, observations):
-                part[rows] = new
+        if rows is None:
+            self._last = observations
+            return
+        if self._last is None:  # some worlds before the first reset of all: the others are where the session began
+            self._last = self._hosted.look()
+        for part, new in _leaves(self._last, observations):
+            part[rows] = new
+
+    def get_state(self, rows: Sequence[int] | None = None) -> State:
+        """Where these worlds are, to go on from later, here or elsewhere: the same actions give the same futures."""
+        return self._hosted.session.get_state(rows=rows)
+
+    def set_state(self, state: State, rows: Sequence[int] | None = None) -> Any:
+        """Puts these worlds, as many as were saved, at saved states. Returns all observations, as decoded."""
+        self._hosted.session.set_state(state, rows=rows)
+        self._last = self._hosted.look()
+        return writable(self._last)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         reply = self._hosted.session.step(actions, outputs=self._hosted.step_outputs)

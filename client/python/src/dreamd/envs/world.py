@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 
 from ..client import Client
-from ..types import EndingRule, LatentMode, Start
+from ..types import EndingRule, LatentMode, Start, State
 from ._hosted import Hosted, Observe
 
 
@@ -30,7 +30,8 @@ class WorldEnv(gymnasium.Env[Any, Any]):
         timeout: seconds a call may take.
         ttl: seconds the world lives without a call; None is the daemon's default.
 
-    `reset(options={"start_index": 3})` begins at that recorded observation.
+    `reset(options={"start_index": 3})` begins at that recorded observation. `get_state` and `set_state` (of `env.unwrapped`)
+    go back to where a world was.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012  (Gymnasium's own form)
@@ -61,6 +62,16 @@ class WorldEnv(gymnasium.Env[Any, Any]):
         self._last = _first(self._hosted.read(reply))
         info = {"continue": float(reply.continues[0])} if "continue" in reply else {}
         return (self._last, float(self._hosted.rewards(reply)[0]), bool(reply.terminated[0]), bool(reply.truncated[0]), info)
+
+    def get_state(self) -> State:
+        """Where this world is, to go on from later, here or in another one: the same actions give the same future."""
+        return self._hosted.session.get_state()
+
+    def set_state(self, state: State) -> Any:
+        """Goes back to a saved state. Returns its observation, as decoded."""
+        self._hosted.session.set_state(state)
+        self._last = _first(self._hosted.look())
+        return self._last
 
     def render(self) -> Any:
         return None if self._hosted.view is None or self._last is None else self._hosted.view(self._last)
