@@ -163,6 +163,7 @@ static dr_code create_daemon(daemon_state *d, dr_error *err)
         .compute_threads = (uint32_t)o->compute_threads,
         .quantum_us = o->quantum_us,
         .queue_wait_ms = o->queue_wait,
+        .spin_us = o->spin_us,
         .sessions_max = (uint32_t)o->sessions_max,
         .session_bytes_max = o->session_bytes_max,
         .session_ttl_ms = o->session_ttl,

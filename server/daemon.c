@@ -71,6 +71,7 @@ static dr_code start_parts(dr_daemon *daemon, dr_store *store, dr_error *err)
             .threads = o->compute_threads,
             .quantum_ns = o->quantum_us * 1000,
             .wait_ns_max = o->queue_wait_ms * 1000000,
+            .spin_ns = o->spin_us * 1000,
         };
         code = dr_scheduler_create(&daemon->scheduler, &queue, err);
     }

@@ -18,6 +18,7 @@ typedef struct {
     uint32_t compute_threads; /* 0 = one a processor */
     uint64_t quantum_us;      /* 0 = default, as below */
     uint64_t queue_wait_ms;
+    uint64_t spin_us; /* 0: never */
     uint32_t sessions_max;
     uint64_t session_bytes_max;
     uint64_t session_ttl_ms;

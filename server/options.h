@@ -60,6 +60,8 @@ typedef struct {
     X(count, quantum_us, "250", 20, 1e6,                                                         \
       "microseconds of work after which others may come between")                                \
     X(time, queue_wait, "10s", 1, 3.6e6, "refuse requests with more work than this before them") \
+    X(count, spin_us, "0", 0, 1000,                                                              \
+      "microseconds that one idle thread looks for the next Step awake; for cores to spare")     \
     X(count, sessions_max, "10000", 1, 1e6, "sessions at a time")                                \
     X(bytes, session_bytes_max, "1GiB", 65536, 1e15, "memory of all sessions together")          \
     X(time, session_ttl, "10m", 1, 6.048e8, "life of a session without a request, by default")   \

@@ -83,7 +83,9 @@ static void enter(dr_scheduler *s, dr_work *work, dr_lane *lane)
     s->stats.rows += work->rows;
     s->stats.class_works[work->work_class]++;
     s->stats.class_rows[work->work_class] += work->rows;
-    if (s->idle > 0) {
+    if (s->has_spinner) {
+        atomic_fetch_add_explicit(&s->arrived, 1, memory_order_release);
+    } else if (s->idle > 0) {
         pthread_cond_signal(&s->work_came);
     }
 }
@@ -252,6 +254,7 @@ void dr_scheduler_wake(dr_scheduler *s)
 {
     pthread_mutex_lock(&s->lock);
     s->wakes++;
+    atomic_fetch_add(&s->arrived, 1);
     pthread_cond_broadcast(&s->work_came);
     pthread_mutex_unlock(&s->lock);
 }
@@ -260,6 +263,7 @@ void dr_scheduler_stop(dr_scheduler *s)
 {
     pthread_mutex_lock(&s->lock);
     s->stopped = true;
+    atomic_fetch_add(&s->arrived, 1);
     pthread_cond_broadcast(&s->work_came);
     pthread_mutex_unlock(&s->lock);
 }

@@ -114,6 +114,7 @@ typedef struct {
     uint32_t threads;         /* that take batches, for estimates; 0: one */
     uint64_t quantum_ns;      /* of a batch; 0: it is not cut by time */
     uint64_t wait_ns_max;     /* works that would wait longer are refused; 0: none are */
+    uint64_t spin_ns;         /* a thread looks so long for an interactive work before it sleeps */
 } dr_scheduler_options;
 
 DR_CHECKED dr_code dr_scheduler_create(dr_scheduler **out, const dr_scheduler_options *options,

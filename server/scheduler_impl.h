@@ -41,7 +41,9 @@ struct dr_scheduler {
     dr_lane *buckets[DR_LANE_BUCKETS];
     dr_lane *idle_lanes; /* the one used longest ago; a ring. They remember their cost */
     uint32_t lane_count;
-    uint32_t idle; /* threads that wait */
+    uint32_t idle;       /* threads that wait asleep */
+    bool has_spinner;    /* a thread waits awake */
+    atomic_uint arrived; /* changes when such a thread should look */
     uint64_t wakes;
     bool stopped;
     dr_scheduler_stats stats;

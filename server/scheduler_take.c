@@ -145,10 +145,41 @@ static void take_batch(dr_scheduler *s, dr_batch *batch, dr_work_class c)
     }
 }
 
+static void pause_a_little(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+/* An agent that has just been answered asks again soon: one thread waits for it awake, which saves
+ * the time to wake it. */
+static void spin(dr_scheduler *s)
+{
+    unsigned seen = atomic_load_explicit(&s->arrived, memory_order_relaxed);
+    s->has_spinner = true;
+    pthread_mutex_unlock(&s->lock);
+    uint64_t end = dr__scheduler_now_ns() + s->options.spin_ns;
+    do {
+        for (int i = 0; i < 16; i++) {
+            pause_a_little();
+        }
+    } while (atomic_load_explicit(&s->arrived, memory_order_acquire) == seen &&
+             dr__scheduler_now_ns() < end);
+    pthread_mutex_lock(&s->lock);
+    s->has_spinner = false;
+}
+
 dr_take dr_scheduler_take(dr_scheduler *s, dr_batch *batch, bool wait)
 {
     pthread_mutex_lock(&s->lock);
     dr_work_class c = pick_class(s);
+    bool spins = wait && s->options.spin_ns > 0 && batch->rows > 0 && !s->has_spinner &&
+                 batch->work_class == DR_CLASS_INTERACTIVE;
+    if (c == DR_CLASS_COUNT && spins && !s->stopped && batch->wakes == s->wakes) {
+        spin(s);
+        c = pick_class(s);
+    }
     while (c == DR_CLASS_COUNT && wait && !s->stopped && batch->wakes == s->wakes) {
         s->idle++;
         pthread_cond_wait(&s->work_came, &s->lock);

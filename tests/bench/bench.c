@@ -11,7 +11,8 @@
 #include "models/tensor/gemm.h"
 #include "models/tensor/kernels.h"
 
-static const bench_entry *const lists[] = {bench_kernels, bench_step, bench_decode, bench_rpc};
+static const bench_entry *const lists[] = {bench_kernels, bench_step, bench_decode, bench_rpc,
+                                           bench_queue};
 
 static double now_us(void)
 {

@@ -36,7 +36,7 @@ typedef struct {
 } bench_entry;
 
 /* Each ends in a NULL name. */
-extern const bench_entry bench_kernels[], bench_step[], bench_decode[], bench_rpc[];
+extern const bench_entry bench_kernels[], bench_step[], bench_decode[], bench_rpc[], bench_queue[];
 
 /* Repeats `work(ud)` for the given time (at least 20 times after a warm-up) and fills the
  * report's times, repetitions and allocations. A failing repetition ends it. */

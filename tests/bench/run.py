@@ -20,6 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 CHECKPOINT = ROOT / "models/zoo/pendulum"
 ROUNDS, SECONDS = 5, 0.3
 ONE_ROW_BAR, START_BAR_S, MEMORY_BAR_MIB = 4.0, 1.0, 64.0
+QUANTUM_US, QUANTUM_COST_BAR = 250, 0.95
 
 
 class Report:
@@ -38,9 +39,18 @@ class Report:
         return "pass" if holds else "MISS"
 
 
-def bench(build, *names, **options):
+def real_time():
+    """What puts a measurement before the machine's other work, where that is allowed."""
+    command = ["chrt", "-f", "1"]
+    try:
+        return command if subprocess.run([*command, "true"], capture_output=True).returncode == 0 else []
+    except FileNotFoundError:
+        return []
+
+
+def bench(build, *names, before=(), **options):
     words = [f"--{key}={value}".split("=", 1) for key, value in options.items()]
-    command = [str(build / "bench"), "--json", *(part for word in words for part in word), *names]
+    command = [*before, str(build / "bench"), "--json", *(part for word in words for part in word), *names]
     output = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
     rows = [json.loads(line) for line in output.splitlines()]
     return rows[0] if len(rows) == 1 else rows
@@ -97,6 +107,25 @@ def engine(report, build):
     report.say()
     linear = [bench(build, f"linear/384x384/rows_{rows}", seconds=0.2) for rows in (1, 16, 256, 1024)]
     report.say("linear layer 384 x 384: " + ", ".join(f"{row['name'].split('_')[-1]} rows {row['gflops']:.0f} GFLOP/s" for row in linear))
+
+
+def queue(report, build):
+    """One compute thread busy with a plan and a batch: what small Steps wait, and what quanta cost."""
+    before = real_time()
+    waits, costs = [], {"rows_uncut": [], "rows_cut": [], "rows_cut_and_steps": []}
+    for _ in range(ROUNDS):
+        waits.append(bench(build, "queue/step", before=before, checkpoint=CHECKPOINT, seconds=2))
+        for name, list_ in costs.items():
+            list_.append(bench(build, f"queue/{name}", before=before, checkpoint=CHECKPOINT, seconds=1)["median_us"])
+    p50, p99 = (statistics.median(row[key] for row in waits) for key in ("median_us", "p99_us"))
+    report.say()
+    report.say(f"one compute thread, a plan of 1,000 x 12 x 10 and 1,024 rows without end, quanta of {QUANTUM_US} us"
+               f"{', real-time priority' if before else ''}: a Step of one row waits {p50:.0f} us at the median, "
+               f"{p99:.0f} us at the 99th percentile: {report.bar(p99 <= 2 * QUANTUM_US)} (<= {2 * QUANTUM_US})")
+    for name, text in (("rows_cut", "cut into quanta"), ("rows_cut_and_steps", "cut, with Steps of one row between")):
+        share = statistics.median(whole / cut for whole, cut in zip(costs["rows_uncut"], costs[name]))
+        report.say(f"rows per second of processor time, {text}, of those in whole batches: {share:.1%}: "
+                   f"{report.bar(share >= QUANTUM_COST_BAR)} (>= {QUANTUM_COST_BAR:.0%})")
 
 
 def resident_mib(pid):
@@ -182,6 +211,7 @@ def main():
     report.say(f"{datetime.date.today()}, commit {commit}, {machine()}, load {os.getloadavg()[0]:.1f}; `make bench`")
     report.say()
     engine(report, build)
+    queue(report, build)
     server(report, build)
     report.say()
     report.say(f"bars: {report.met} met, {report.missed} missed")

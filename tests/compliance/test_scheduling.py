@@ -1,0 +1,162 @@
+"""Long work and short work together: deadlines in the midst of it, nobody waits for all of it, and what is too
+much is refused."""
+
+import concurrent.futures
+import threading
+import time
+
+import grpc
+import numpy as np
+import pytest
+
+from conftest import ROOT
+from dreamd_stubs import Client, details, make_zoo, put, registry, simulation
+
+EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
+TOO_LATE = grpc.StatusCode.DEADLINE_EXCEEDED
+HUGE = simulation.PlannerSettings(horizon=200, candidates=5000, iterations=1000)  # hours
+
+
+@pytest.fixture
+def served(start_daemon, tmp_path):
+    """One compute thread: whoever holds it holds everybody up."""
+    make_zoo(tmp_path / "zoo", tiny=7)
+    (tmp_path / "zoo/pendulum").symlink_to(ROOT / "models/zoo/pendulum")
+    return start_daemon("--zoo", tmp_path / "zoo", "--compute-threads", "1")
+
+
+@pytest.fixture
+def client(served):
+    with served.channel() as channel:
+        yield Client(channel)
+
+
+def action(rows):
+    return np.zeros((rows, 2), "<f4")
+
+
+def swing(client, session, rows, **how):
+    return client.simulation.Step(put(simulation.StepRequest(session_id=session), action=np.zeros((rows, 1), "<f4")), **how)
+
+
+def computed(client):
+    return client.registry.GetServerInfo(registry.GetServerInfoRequest()).batch_rows
+
+
+def test_steps_pass_while_plans_and_a_long_step_are_under_way(client):
+    session = client.open(rows=1).session_id
+    plans = [client.simulation.Plan.future(simulation.PlanRequest(session_id=client.open(rows=4).session_id, settings=HUGE))
+             for _ in range(3)]
+    large = client.open(rows=20000).session_id
+    client.simulation.Step.future(put(simulation.StepRequest(session_id=large), action=action(20000))).result()
+    for step in range(30):
+        assert client.step(session, action(1)).committed_step_id == step + 1
+    assert not any(plan.done() for plan in plans)
+    for plan in plans:
+        plan.cancel()
+
+
+def test_a_plan_hears_its_deadline_and_its_thread_is_free(client):
+    session = client.open(rows=4).session_id
+    start = time.monotonic()
+    with pytest.raises(grpc.RpcError) as caught:
+        client.simulation.Plan(simulation.PlanRequest(session_id=session, settings=HUGE), timeout=0.03)
+    assert caught.value.code() == TOO_LATE
+    assert time.monotonic() - start < 30, "hours of work were cut off"
+    client.step(session, action(4))
+    wait_until_nothing_is_computed(client)
+
+
+def wait_until_nothing_is_computed(client):
+    for _ in range(600):
+        before = computed(client)
+        time.sleep(0.05)
+        if computed(client) == before:
+            return
+    pytest.fail("something is computed that nobody waits for")
+
+
+def test_a_plan_that_nobody_waits_for_stops(served, client):
+    with served.channel() as channel:
+        other = Client(channel)
+        session = other.open(rows=4).session_id
+        other.simulation.Plan.future(simulation.PlanRequest(session_id=session, settings=HUGE))
+        before = computed(client)
+        while computed(client) == before:
+            time.sleep(0.01)
+    wait_until_nothing_is_computed(client)
+
+
+def test_a_step_that_expires_in_its_midst_leaves_the_session_as_it_was(client):
+    """20,000 rows are many quanta: the deadline comes between two of them, and nothing is committed."""
+    rows = 20000
+    session, twin = (client.open(rows=rows, seed=4).session_id for _ in range(2))
+    client.step(twin, action(rows))  # the daemon has met the model
+    timeout, late = 0.5, 0
+    while late == 0 and timeout > 1e-4:
+        try:
+            client.simulation.Step(put(simulation.StepRequest(session_id=session), action=action(rows)), timeout=timeout)
+            client.step(twin, action(rows))
+        except grpc.RpcError as error:
+            assert error.code() in (TOO_LATE, EXHAUSTED)
+            late += error.code() == TOO_LATE
+        timeout /= 2
+    for _ in range(1000):  # until the session is no longer busy with what was too late
+        try:
+            mine = client.step(session, action(rows))
+            break
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.ABORTED
+            time.sleep(0.01)
+    client.step(twin, action(rows)) if mine.committed_step_id == 0 else None
+    of_twin = client.simulation.GetSession(simulation.GetSessionRequest(session_id=twin)).session
+    assert abs(mine.committed_step_id - of_twin.committed_step_id) <= 1
+
+
+def test_at_four_times_its_capacity_it_refuses_and_what_it_computes_is_answered(client, served):
+    """Forty sessions of 4,096 rows, each with a deadline that a quarter of them could meet: some get their
+    rows, the others hear at once that there is no room. Nothing much is computed in vain."""
+    rows, count, rounds = 4096, 40, 6
+    sessions = [client.open("pendulum", rows=rows, seed=i).session_id for i in range(count)]
+    swing(client, sessions[0], rows)
+    start = time.monotonic()
+    for session in sessions[:6]:
+        swing(client, session, rows)
+    timeout = count / 4 * (time.monotonic() - start) / 6
+    stop, lock, codes, refusals = threading.Event(), threading.Lock(), {}, []
+
+    def insist(session):
+        done = 0
+        while not stop.is_set():
+            try:
+                swing(client, session, rows, timeout=timeout)
+                done, code = done + 1, grpc.StatusCode.OK
+            except grpc.RpcError as error:
+                code = error.code()
+                if code == EXHAUSTED:
+                    refusals.append(error)
+                    stop.wait(details(error, "RetryInfo").retry_delay.ToMilliseconds() / 1000)
+                elif code == grpc.StatusCode.ABORTED:  # busy with the last one, a quantum long
+                    stop.wait(0.001)
+            with lock:
+                codes[code] = codes.get(code, 0) + 1
+        return done
+
+    before = computed(client)
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        done = [pool.submit(insist, session) for session in sessions]
+        stop.wait(rounds * timeout)
+        stop.set()
+        answered = sum(one.result() for one in done) * rows
+    wait_until_nothing_is_computed(client)
+    spent = computed(client) - before
+    import urllib.request; print("\n".join(l for l in urllib.request.urlopen(f"http://{served.http}/metrics").read().decode().splitlines() if ("late" in l or "drop" in l or "refus" in l or "Step" in l) and "bucket" not in l and " 0" != l[-2:]))
+    print(codes, f"answered {answered} rows of {spent} computed, deadlines of {timeout:.3f} s")
+    assert codes.keys() <= {grpc.StatusCode.OK, EXHAUSTED, TOO_LATE, grpc.StatusCode.ABORTED}
+    assert answered > spent / 2
+    assert refusals, "nobody was refused"
+    for error in refusals[:20]:
+        assert details(error, "RetryInfo").retry_delay.ToMilliseconds() >= 50
+        assert details(error, "ErrorInfo").reason == "QUEUE_FULL"
+        assert "ms of work are ahead" in error.details()
+    swing(client, sessions[0], rows)
