@@ -16,6 +16,8 @@
 #include "server/limits.h"
 #include "server/scheduler_impl.h"
 
+static const double FADE = 1023.0 / 1024; /* what a batch counts after the next one */
+
 uint64_t dr__scheduler_now_ns(void)
 {
     struct timespec t;
@@ -221,6 +223,8 @@ void dr_scheduler_finish(dr_scheduler *s, dr_batch *batch)
     dr_work *done = NULL;
     pthread_mutex_lock(&s->lock);
     uint64_t took = dr__scheduler_now_ns() - batch->taken_ns;
+    s->took_ns = s->took_ns * FADE + (double)took;
+    s->expected_ns = s->expected_ns * FADE + (double)dr_cost_of(&batch->lane->cost, batch->rows);
     dr_cost_learn(&batch->lane->cost, batch->rows, batch->run_ns ? batch->run_ns : took);
     dr__lane_unuse(s, batch->lane);
     for (uint32_t i = 0; i < batch->slice_count; i++) {

@@ -34,7 +34,8 @@ const dr_class_figures *dr_scheduler_figures(const dr_scheduler *s, dr_work_clas
 /* ---- time ---- */
 
 /* What all threads do before a work is done: everything as urgent, or, as each owner gets its
- * share, as much of each as of its own. */
+ * share, as much of each as of its own. Works count whole until they are done: where many come,
+ * others take the place of those that are nearly done. */
 static uint64_t work_ahead(const dr_scheduler *s, const dr_work *work, uint64_t own_ns)
 {
     uint64_t all = 0;
@@ -46,20 +47,27 @@ static uint64_t work_ahead(const dr_scheduler *s, const dr_work *work, uint64_t 
     return all < shares ? all : shares;
 }
 
+/* How much longer than estimated things take. */
+static double slowness(const dr_scheduler *s)
+{
+    double ratio = s->expected_ns > 0 ? s->took_ns / s->expected_ns : 1;
+    return ratio < 1 ? 1 : ratio;
+}
+
 /* By estimate; where the lane's cost was never measured, nothing is too long. */
 static bool is_too_late(const dr_scheduler *s, const dr_work *work, const dr_lane *lane,
                         uint64_t *wait_ns, uint64_t *most_ns)
 {
-    uint64_t threads = s->options.threads ? s->options.threads : 1;
+    double slow = slowness(s) / (s->options.threads ? s->options.threads : 1);
     uint64_t own_ns = dr_cost_of(&lane->cost, work->rows);
     uint64_t ahead_ns = lane->cost.count > 0 ? work_ahead(s, work, own_ns) : 0;
-    *wait_ns = ahead_ns / threads;
+    *wait_ns = (uint64_t)((double)ahead_ns * slow);
     *most_ns = s->options.wait_ns_max ? s->options.wait_ns_max : UINT64_MAX;
     if (work->deadline_ns > 0 && work->deadline_ns < UINT64_MAX) {
         uint64_t now = dr__scheduler_now_ns();
         uint64_t left = work->deadline_ns > now ? work->deadline_ns - now : 0;
         /* Who comes later takes shares too: half of the time is left to them. */
-        uint64_t own = own_ns / threads;
+        uint64_t own = (uint64_t)((double)own_ns * slow);
         uint64_t most = left > own ? (left - own) / 2 : 0;
         *most_ns = *most_ns < most ? *most_ns : most;
     }

@@ -38,6 +38,9 @@ struct dr_scheduler {
     dr_class_queue classes[DR_CLASS_COUNT];
     double now;
     uint64_t owners; /* with works waiting or running */
+    /* What batches took and should have taken, older ones counting less: more than the estimate
+     * where threads do not have their processors for themselves. */
+    double took_ns, expected_ns;
     dr_lane *buckets[DR_LANE_BUCKETS];
     dr_lane *idle_lanes; /* the one used longest ago; a ring. They remember their cost */
     uint32_t lane_count;

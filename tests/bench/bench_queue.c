@@ -1,9 +1,9 @@
-/* bench_queue.c: one compute thread with a plan of 1,000 x 12 x 10 and a batch of 1,024 rows that never
- * ends, and beside them the Steps of one row that an agent waits for.
+/* bench_queue.c: one compute thread with a plan of 1,000 candidates and 12 steps and a batch of
+ * 1,024 rows that never end, and beside them the Steps of one row that an agent waits for.
  *
- * queue/step: how long such a Step waits, by the scheduler's own histogram. queue/rows_*: what 1,000
- * rows cost in processor time of all threads but the client's, whatever else the machine does: cut
- * into quanta, likewise with Steps between, and not cut at all.
+ * queue/step: how long such a Step waits, by the scheduler's own histogram. queue/rows_*: what
+ * 1,000 rows cost in processor time of all threads but the client's, whatever else the machine
+ * does: cut into quanta, likewise with Steps between, and not cut at all.
  */
 #include <semaphore.h>
 #include <stdlib.h>
@@ -142,7 +142,7 @@ static dr_code start_batch(bench *b, dr_error *err)
     return dr_rollout_start(&x->rollout, err);
 }
 
-/* ---- a plan without end: iterations that are never over ---- */
+/* ---- a plan without end: a thousand iterations in place of ten ---- */
 
 static void on_planned(dr_plan_run *run)
 {
@@ -172,7 +172,7 @@ static dr_code start_plan(bench *b, dr_error *err)
     if (code != DR_OK) {
         return code;
     }
-    p->run.settings.iterations = DR_PLAN_ITERATIONS_MAX; /* ten of them, and again, and again */
+    p->run.settings.iterations = DR_PLAN_ITERATIONS_MAX;
     p->memory = dr_mem_alloc(dr_plan_run_bytes(&p->run));
     if (!p->state || !p->mean || !p->memory) {
         return dr_mem_fail(err, "a plan");
