@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 
+import python_worlds
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 CHECKPOINT = ROOT / "models/zoo/pendulum"
 ROUNDS, SECONDS = 5, 0.3
@@ -32,6 +34,11 @@ class Report:
     def say(self, line=""):
         print(line, flush=True)
         self.lines.append(line)
+
+    def add(self, part):
+        """Lines and bars of a report made apart; its lines were printed already."""
+        self.lines += part.lines
+        self.met, self.missed = self.met + part.met, self.missed + part.missed
 
     def bar(self, holds):
         self.met += holds
@@ -173,6 +180,8 @@ def server(report, build):
             echoes.append(bench(build, "rpc/echo", address=echo_address, seconds=0.6))
         echo.stdin.close()
         echo.wait()
+        in_python = Report()
+        python_worlds.worlds(in_python, daemon.address)
         daemon.close()
     middle = lambda rows, key: statistics.median(row[key] for row in rows)
     report.say()
@@ -186,6 +195,8 @@ def server(report, build):
     report.say(f"start to ready: {first.seconds:.2f} s on an empty data folder, {daemon.seconds:.2f} s again: "
                f"{report.bar(max(first.seconds, daemon.seconds) <= START_BAR_S)} (<= {START_BAR_S:.0f} s)")
     report.say(f"resident with the zoo loaded: {memory:.1f} MiB: {report.bar(memory <= MEMORY_BAR_MIB)} (<= {MEMORY_BAR_MIB:.0f} MiB)")
+    report.say()
+    report.add(in_python)
 
 
 def machine():

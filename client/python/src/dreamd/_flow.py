@@ -19,7 +19,7 @@ from .errors import Error
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """A unary reply; `request` is a message, or an iterator of messages."""
 
@@ -29,7 +29,7 @@ class Call:
     timeout: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Collect:
     """All replies of a server stream, as a list."""
 
@@ -39,7 +39,7 @@ class Collect:
     timeout: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sleep:
     seconds: float
 

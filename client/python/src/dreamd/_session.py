@@ -141,8 +141,11 @@ class SessionCore:
 
     def _select(self, request: Any, rows: Rows, outputs: Iterable[str], raw: bool = False) -> int:
         """Fills what requests have in common. Returns how many rows are meant."""
-        messages.fill(request, outputs=[outputs] if isinstance(outputs, str) else list(outputs), raw=bool(raw))
-        return self._rows(request.rows, "rows", rows)
+        if outputs:
+            messages.fill(request, outputs=[outputs] if isinstance(outputs, str) else list(outputs))
+        if raw:
+            request.raw = True
+        return self.info.rows if rows is None else self._rows(request.rows, "rows", rows)
 
     def _rows(self, selection: Any, field: str, rows: Rows) -> int:
         if rows is None:

@@ -1,0 +1,68 @@
+"""What the Python package costs: a step beside one by hand, and imagined worlds beside Gymnasium's real ones."""
+
+import pathlib
+import statistics
+import sys
+import time
+
+import gymnasium
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "client/python/src"))
+
+import dreamd  # noqa: E402
+from dreamd._proto import simulation_pb2  # noqa: E402
+
+ROUNDS, STUB_BAR = 5, 1.5
+
+
+def median_us(call, seconds=0.3):
+    times = []
+    end = time.perf_counter() + seconds
+    while (start := time.perf_counter()) < end:
+        call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times) * 1e6
+
+
+def beside_the_stub(report, client):
+    """One row, by turns: Session.step against what one would write by hand with the generated stub."""
+    with client.open("pendulum", seed=0) as session:
+        action = np.zeros((1, 1), np.float32)
+        stub = client._runner.wire.method(client.addresses[0], "Simulation/Step")
+
+        def by_hand():
+            request = simulation_pb2.StepRequest(session_id=session.session_id, raw_contents=[action.tobytes()])
+            request.tensors.add(name="action", datatype="FP32", shape=action.shape)
+            reply = stub(request, timeout=10)
+            return {one.name: np.frombuffer(raw, "?" if one.datatype == "BOOL" else "<f4").reshape(one.shape)
+                    for one, raw in zip(reply.tensors, reply.raw_contents)}
+
+        ours, theirs = [], []
+        for _ in range(ROUNDS):
+            theirs.append(median_us(by_hand))
+            session.refresh()
+            ours.append(median_us(lambda: session.step(action)))
+    mine, bare = statistics.median(ours), statistics.median(theirs)
+    report.say(f"Python, one row: Session.step {mine:.0f} us, by hand with grpcio's stub {bare:.0f} us, ratio {mine / bare:.2f}: "
+               f"{report.bar(mine / bare <= STUB_BAR)} (<= {STUB_BAR})")
+
+
+def steps_a_second(envs):
+    envs.reset(seed=0)
+    actions = envs.action_space.sample()
+    rate = envs.num_envs / median_us(lambda: envs.step(actions)) * 1e6
+    envs.close()
+    return rate
+
+
+def worlds(report, address):
+    with dreamd.connect(address) as client:
+        beside_the_stub(report, client)
+    report.say()
+    report.say("| worlds in one vector | imagined steps/s | Gymnasium's Pendulum-v1 steps/s |")
+    report.say("| --- | --- | --- |")
+    for count in (1, 64, 1024):
+        imagined = steps_a_second(gymnasium.make_vec("dreamd/pendulum-v0", num_envs=count, address=address))
+        real = steps_a_second(gymnasium.make_vec("Pendulum-v1", num_envs=count))
+        report.say(f"| {count} | {imagined:,.0f} | {real:,.0f} |")
