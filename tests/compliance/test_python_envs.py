@@ -1,5 +1,6 @@
 """Imagined worlds as Gymnasium and dm_env environments: their own checkers, and equality with the session below."""
 
+import gc
 import re
 import warnings
 
@@ -78,6 +79,14 @@ def test_a_world_ends_sessions_when_it_is_closed(address):
         with pytest.raises(dreamd.Error, match="observe: is 'pixels', expected"):
             gymnasium.make("dreamd/pendulum-v0", observe="pixels")
         assert len(client.sessions()) == before
+
+
+@pytest.mark.filterwarnings("error")  # also of what is destroyed
+def test_a_world_that_cannot_be_made_leaves_nothing_behind():
+    for make in (gymnasium.make, gymnasium.make_vec):
+        with pytest.raises(dreamd.Error, match="NOT_FOUND"):
+            make("dreamd/world-v0", model="nobody")
+    gc.collect()
 
 
 def test_without_a_daemon_the_error_says_how_to_start_one():

@@ -131,6 +131,18 @@ def test_an_episode_that_is_cut_is_written_and_recording_goes_on_later(tmp_path)
     assert episode["action"].tolist() == [1, 0] and not episode["terminated"].any() and not episode["truncated"].any()
 
 
+def test_a_long_episode_is_cut_and_nothing_of_it_is_lost(tmp_path, monkeypatch):
+    monkeypatch.setattr("dreamd.recording.BYTES_MAX", 1000)
+    env = dreamd.record(gymnasium.make("Pendulum-v1"), tmp_path / "cut")
+    walk(env, 1)
+    env.close()
+    parts = [read(path)[1] for path in sorted((tmp_path / "cut").iterdir())]
+    assert len(parts) == 4 and sum(len(part["reward"]) for part in parts) == 200
+    for one, following in zip(parts, parts[1:]):
+        assert one["observation"][-1].tobytes() == following["observation"][0].tobytes() and not one["truncated"].any()
+    assert parts[-1]["truncated"][-1] == 1
+
+
 def test_the_wrapper_changes_nothing_for_its_user(tmp_path):
     from gymnasium.utils.env_checker import data_equivalence
     env, twin = dreamd.record(gymnasium.make("CartPole-v1"), tmp_path), gymnasium.make("CartPole-v1")

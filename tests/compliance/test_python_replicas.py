@@ -190,6 +190,6 @@ def test_what_changes_models_is_done_on_every_daemon(replicas):
         for one in replicas:
             assert dreamd.connect(one.address).model("mine@best").version == 1
         kill(replicas[0])
-        assert client.model("mine").version == 1
+        assert client.model("mine").version == 1 and client.sessions() == []
         with pytest.raises(dreamd.Error, match=replicas[0].address):
             client.delete("mine@1")

@@ -142,17 +142,30 @@ class ClientCore:
         raise missing
 
     def sessions(self, model: str, timeout: float | None) -> Flow[list[SessionInfo]]:
+        """Of all daemons that answer."""
         found: list[SessionInfo] = []
+        lost: list[Error] = []
         deadline = self.patience.deadline(timeout)
         for address in self.addresses:
-            request = pb.ListSessionsRequest(page_size=PAGE, model=model)
-            while True:
-                page = yield from repeat(address, "Simulation/ListSessions", request, deadline, self.patience)
-                found += [messages.read_session(one) for one in page.sessions]
-                if not page.next_page_token:
-                    break
-                request.page_token = page.next_page_token
+            try:
+                found += yield from self._sessions(address, model, deadline)
+            except Error as error:
+                if error.code not in UNREACHABLE:
+                    raise
+                lost.append(error)
+        if len(lost) == len(self.addresses):
+            raise lost[0]
         return found
+
+    def _sessions(self, address: str, model: str, deadline: Deadline) -> Flow[list[SessionInfo]]:
+        found: list[SessionInfo] = []
+        request = pb.ListSessionsRequest(page_size=PAGE, model=model)
+        while True:
+            page = yield from repeat(address, "Simulation/ListSessions", request, deadline, self.patience)
+            found += [messages.read_session(one) for one in page.sessions]
+            if not page.next_page_token:
+                return found
+            request.page_token = page.next_page_token
 
     # ---- models ----
 

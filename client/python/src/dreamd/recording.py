@@ -25,6 +25,7 @@ from .errors import invalid
 
 KIND = "dreamd.episode.1"
 STEPS_MAX = 1 << 20
+BYTES_MAX = 192 << 20  # of a file; a longer episode is cut in two
 ENV_BYTES_MAX = 63
 _DTYPES = {"f4": "F32", "f8": "F64", "f2": "F16", "u1": "U8", "i1": "I8", "i2": "I16", "i4": "I32", "i8": "I64"}
 
@@ -49,6 +50,7 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._actions: list[Any] = []
         self._rewards: list[float] = []
         self._ends: list[tuple[bool, bool]] = []
+        self._bytes = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         self._write()
@@ -64,8 +66,13 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
             self._rewards.append(float(reward))
             self._ends.append((bool(terminated), bool(truncated)))
             self._observations.append(_copy(observation))
-            if terminated or truncated or len(self._actions) == STEPS_MAX:
+            self._bytes += _size(self._observations[-1]) + self._actions[-1].nbytes
+            if terminated or truncated:
                 self._write()
+            elif len(self._actions) == STEPS_MAX or self._bytes > BYTES_MAX:
+                last = self._observations[-1]
+                self._write()
+                self._observations = [last]
         return observation, reward, terminated, truncated, info
 
     def close(self) -> None:
@@ -101,6 +108,10 @@ def record(env: gymnasium.Env[Any, Any], folder: str | os.PathLike[str]) -> Reco
 
 def _copy(value: Any) -> Any:
     return {key: np.array(part) for key, part in value.items()} if isinstance(value, Mapping) else np.array(value)
+
+
+def _size(value: Any) -> int:
+    return sum(int(part.nbytes) for part in value.values()) if isinstance(value, Mapping) else int(value.nbytes)
 
 
 def space_json(space: gymnasium.Space[Any], field: str, nested: bool = True) -> dict[str, Any]:

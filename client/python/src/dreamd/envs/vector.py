@@ -134,7 +134,8 @@ class WorldVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         return tuple(view(one) for one in self._last)
 
     def close_extras(self, **kwargs: Any) -> None:
-        self._hosted.close()
+        if hasattr(self, "_hosted"):  # Gymnasium closes vectors that were never opened, too
+            self._hosted.close()
 
 
 def _leaves(old: Any, new: Any) -> list[tuple[Any, Any]]:
