@@ -295,6 +295,25 @@ def test_final_observation_is_of_same_step_alone(client):
     assert {t.datatype for t in raw.tensors} == {"FP32"}
 
 
+@pytest.mark.parametrize("mode", [NEXT_STEP, SAME_STEP], ids=["next_step", "same_step"])
+def test_a_saved_state_starts_again_as_the_session_would(client, mode):
+    """Saved while some rows wait for their reset."""
+    fields = dict(rows=4, autoreset=mode, ending=SAMPLED, horizon=5, start_source=FILE)
+    session, other = client.open(seed=3, **fields).session_id, client.open(seed=4, **fields).session_id
+    seen = 0
+    for step in range(16):
+        flags = arrays(client.step(session, actions(4, step)))
+        seen += (flags["terminated"] | flags["truncated"]).any()
+        saved = client.simulation.GetState(simulation.GetStateRequest(session_id=session))
+        client.simulation.SetState(simulation.SetStateRequest(
+            session_id=other, tensors=saved.tensors, raw_contents=saved.raw_contents, format=saved.format,
+            layout_hash=saved.layout_hash, checksum=saved.checksum, checkpoint=saved.checkpoint))
+        outputs = [*OBSERVATION, "reward", "started", "state"]
+        replies = [arrays(client.step(one, actions(4, 100 + step), outputs=outputs)) for one in (session, other)]
+        same(*replies)
+    assert seen > 3
+
+
 def test_ended_rows_are_listed_until_their_next_step(client):
     session = client.open(rows=2, autoreset=NEXT_STEP, horizon=1).session_id
     listed = []

@@ -165,6 +165,49 @@ Test(compute, a_row_gives_the_same_bits_alone_and_among_others, .timeout = 60)
     tear_down(&f);
 }
 
+/* Rows of a work that become other rows of where they came from, as when some start again. */
+Test(compute, results_go_to_their_places_and_nowhere_else, .timeout = 60)
+{
+    fixture f;
+    set_up(&f, 2);
+    enum { SOME = 3 };
+    static const uint32_t places[SOME] = {ROWS - 1, 0, 3}, order[SOME] = {1, 2, 0};
+    size_t width = (size_t)f.served->state_width;
+    step_work *all = make(&f, 0, ROWS), *some = make(&f, 0, ROWS);
+    submit(&f, all);
+    wait_for(all);
+    memcpy(some->states_out, some->states, ROWS * width * sizeof(float));
+    for (uint32_t i = 0; i < SOME; i++) {
+        some->keys[i] = all->keys[places[i]];
+        memcpy(some->actions + 2 * (size_t)order[i], all->actions + 2 * (size_t)places[i],
+               2 * sizeof(float));
+        some->rewards[places[i]] = -1;
+    }
+    some->rewards[1] = -1;
+    some->verb.work.rows = SOME;
+    some->verb.states = some->verb.states_out = some->states_out;
+    some->verb.rows = some->verb.places = places;
+    some->input.rows = order;
+    submit(&f, some);
+    wait_for(some);
+    for (uint32_t row = 0; row < ROWS; row++) {
+        bool is_one = row == places[0] || row == places[1] || row == places[2];
+        const float *wanted = is_one ? all->states_out : some->states;
+        cr_expect(
+            eq(int,
+               memcmp(some->states_out + row * width, wanted + row * width, width * sizeof(float)),
+               0),
+            "row %u", row);
+        if (is_one) {
+            cr_expect(eq(flt, some->rewards[row], all->rewards[row]), "row %u", row);
+        }
+    }
+    cr_expect(eq(flt, some->rewards[1], -1));
+    destroy(all);
+    destroy(some);
+    tear_down(&f);
+}
+
 Test(compute, a_warm_session_steps_without_allocating, .timeout = 60)
 {
     fixture f;

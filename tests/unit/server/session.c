@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <math.h>
 #include <string.h>
 
 #include "models/base/mem.h"
@@ -257,5 +258,46 @@ Test(session, opening_without_memory_leaves_nothing)
     cr_expect(eq(u64, failures, 3));
     dr_sessions_close(f.table, session);
     cr_expect(eq(u64, dr_mem_get_stats().blocks, blocks));
+    tear_down(&f);
+}
+
+/* ---- ends and starts ---- */
+
+Test(session, a_threshold_ends_where_continue_is_below)
+{
+    const dr_ending ending = {.rule = DR_ENDING_THRESHOLD, .threshold = 0.5};
+    const dr_noise_key key = {.seed = 1};
+    cr_expect(dr_ending_is_met(&ending, &key, 0.49f));
+    cr_expect(not(dr_ending_is_met(&ending, &key, 0.5f)));
+}
+
+/* Also in a session of modes, and the same draw whenever it is asked. */
+Test(session, a_sampled_end_is_drawn_by_the_rows_own_noise)
+{
+    enum { DRAWS = 20000 };
+    const dr_ending ending = {.rule = DR_ENDING_SAMPLED};
+    int ended = 0, wrong = 0;
+    for (uint32_t i = 0; i < DRAWS; i++) {
+        dr_noise_key key = {.seed = 5, .step = i, .mode = i % 2};
+        bool met = dr_ending_is_met(&ending, &key, 0.75f);
+        ended += met;
+        key.mode = !key.mode;
+        wrong += dr_ending_is_met(&ending, &key, 0.75f) != met;
+        wrong += dr_ending_is_met(&ending, &key, 1) || !dr_ending_is_met(&ending, &key, 0);
+    }
+    cr_expect(eq(int, wrong, 0));
+    double away = (ended - 0.25 * DRAWS) / sqrt(DRAWS * 0.25 * 0.75);
+    cr_expect(lt(dbl, fabs(away), 5), "%d of %d", ended, DRAWS);
+}
+
+Test(session, starts_that_are_kept_count_as_its_memory)
+{
+    fixture f;
+    set_up(&f);
+    dr_session_options options = {.rows = 4};
+    uint64_t without = dr_session_bytes(f.served, &options);
+    options.start_source = DR_START_STATE;
+    cr_expect(eq(u64, dr_session_bytes(f.served, &options),
+                 without + 4 * sizeof(float) * (uint64_t)f.served->state_width));
     tear_down(&f);
 }
