@@ -217,11 +217,23 @@ static void write_compute(dr_exposition *e, const dr_daemon *daemon)
 
 static void write_storage(dr_exposition *e, const dr_daemon *daemon)
 {
-    dr_metrics_one(e, "dreamd_storage_jobs", DR_GAUGE, dr_store_thread_jobs(daemon->store),
-                   "Jobs that wait for the storage thread or run there.");
-    dr_exposition_family(e, "dreamd_storage_seconds", DR_HISTOGRAM,
-                         "Time of a job on the storage thread: catalogue, files, opening models.");
-    dr_exposition_histogram(e, dr_store_thread_run_ns(daemon->store), &SECONDS, NULL);
+    const struct {
+        const char *name;
+        const dr_store_thread *thread;
+    } threads[] = {{"storage", daemon->store}, {"loader", daemon->loader}};
+    dr_exposition_family(e, "dreamd_storage_jobs", DR_GAUGE,
+                         "Jobs that wait for a thread that may block, or run there.");
+    for (size_t i = 0; i < DR_COUNT(threads); i++) {
+        dr_exposition_count(e, dr_store_thread_jobs(threads[i].thread), "thread", threads[i].name,
+                            NULL);
+    }
+    dr_exposition_family(
+        e, "dreamd_storage_seconds", DR_HISTOGRAM,
+        "Time of a job there: catalogue and files, or packing and probing models.");
+    for (size_t i = 0; i < DR_COUNT(threads); i++) {
+        dr_exposition_histogram(e, dr_store_thread_run_ns(threads[i].thread), &SECONDS, "thread",
+                                threads[i].name, NULL);
+    }
 }
 
 static void write_build(dr_exposition *e, const dr_daemon *daemon)

@@ -71,6 +71,8 @@ void dr_metrics_write_models(dr_exposition *e, const dr_daemon *daemon)
     dr_metrics_one(e, "dreamd_model_load_failures_total", DR_COUNTER, s.failures,
                    "Models that could not be loaded.");
     dr_metrics_one(e, "dreamd_model_unloads_total", DR_COUNTER, s.unloads, "Models unloaded.");
+    dr_metrics_one(e, "dreamd_model_swaps_total", DR_COUNTER, s.swaps,
+                   "Versions that took the place of one at work.");
     write_model_count(e, daemon, "dreamd_model_sessions", DR_GAUGE, offsetof(model_sums, sessions),
                       "Sessions of a loaded model.");
     write_model_count(e, daemon, "dreamd_model_rows_total", DR_COUNTER, offsetof(model_sums, rows),

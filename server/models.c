@@ -78,6 +78,11 @@ void dr_models_watch(dr_models *models,
     models->ud = ud;
 }
 
+void dr_models_count_swap(dr_models *models)
+{
+    models->stats.swaps++;
+}
+
 void dr_models_tell(const dr_models *models, const char *name, dr_model_health health)
 {
     if (models->on_health) {

@@ -120,6 +120,7 @@ typedef enum {
 void dr_models_watch(dr_models *models,
                      void (*on_health)(void *ud, const char *name, dr_model_health health),
                      void *ud);
+void dr_models_count_swap(dr_models *models);
 /* For those who change the catalogue. [loop] */
 void dr_models_tell(const dr_models *models, const char *name, dr_model_health health);
 /* The loaded models, by `next`; newest first. [loop] */
@@ -127,6 +128,7 @@ const dr_served *dr_models_first(const dr_models *models);
 typedef struct {
     uint64_t loaded;                   /* now */
     uint64_t loads, failures, unloads; /* since the start */
+    uint64_t swaps;                    /* a version took the place of one at work */
 } dr_models_stats;
 dr_models_stats dr_models_get_stats(const dr_models *models);
 /* FAILED_PRECONDITION where sessions use it. The table's reference goes; `served` may be freed by

@@ -94,6 +94,7 @@ static void on_loaded(dr_models_wish *wish)
     if (!dr_call_is_over(call) && wish->error.code != DR_OK) {
         dr_call_finish(call, &wish->error);
     } else if (!dr_call_is_over(call)) {
+        dr_models_count_swap(daemon->models);
         move(call, l->request);
     }
     dr_daemon_release(daemon, call);

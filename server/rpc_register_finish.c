@@ -101,6 +101,9 @@ static void on_loaded(dr_models_wish *wish)
 {
     dr_upload *u = (dr_upload *)((char *)wish - offsetof(dr_upload, wish));
     u->is_busy = false;
+    if (wish->error.code == DR_OK) {
+        dr_models_count_swap(u->daemon->models);
+    }
     answer(u); /* registered it is in any case; models.c has logged what went wrong */
 }
 

@@ -3,6 +3,7 @@
 import concurrent.futures
 import http.client
 import json
+import re
 import socket
 import subprocess
 import time
@@ -10,10 +11,11 @@ import time
 import grpc
 import numpy as np
 import pytest
+import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
-from conftest import BUILD
+from conftest import BUILD, ROOT
 from dreamd_stubs import Client, arrays, make_zoo, put, registry, simulation
 
 ACTION = [[0.0, 0.0]]
@@ -268,7 +270,16 @@ def test_models_are_loaded_and_unloaded(daemon, client):
     client.registry.UnloadModel(registry.UnloadModelRequest(model="tiny@1"))
     scrape = Scrape(daemon)
     assert scrape.value("dreamd_models_loaded") == 1 and scrape.value("dreamd_model_unloads_total") == 1
-    assert scrape.value("dreamd_storage_seconds_count") >= 4
+    assert scrape.value("dreamd_storage_seconds_count", thread="storage") >= 4
+    assert scrape.value("dreamd_storage_seconds_count", thread="loader") == 2
+
+
+def test_an_alias_that_moves_while_it_is_in_use_is_a_swap(daemon, client):
+    for version, swaps in ((1, 0), (2, 0), (1, 1)):
+        client.registry.SetAlias(registry.SetAliasRequest(name="tiny", alias="best", version=version))
+        assert Scrape(daemon).value("dreamd_model_swaps_total") == swaps
+        if version == 2:
+            client.open(model="tiny@best", rows=1)
 
 
 def test_surprise_is_remembered_by_model(daemon, client):
@@ -347,6 +358,56 @@ def test_counts_hold_under_many_clients(daemon):
     scrape = Scrape(daemon)
     assert scrape.value("dreamd_requests_total", method=method("Step"), code="OK") == 150
     assert scrape.value("dreamd_rows_total", method=method("Step")) == 25 * (1 + 2 + 3 + 4 + 5 + 6)
+
+
+# ---- what is shipped for dashboards ----
+
+
+def expressions(node):
+    """Every PromQL text in a dashboard or a file of rules."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == "expr":
+                yield value
+            else:
+                yield from expressions(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from expressions(value)
+
+
+@pytest.mark.parametrize("name", ["grafana.json", "prometheus.rules.yml"])
+def test_dashboards_and_alerts_name_what_exists(daemon, client, name):
+    session = client.open(rows=1).session_id
+    client.step(session, ACTION)
+    with pytest.raises(grpc.RpcError):
+        client.open(rows=1_000_000)
+    scrape = Scrape(daemon)
+    known, labels = {"up"}, {"instance", "job", "reason"}  # a reason comes with its first refusal
+    for family in scrape.families.values():
+        known.add(family.name + ("_total" if family.type == "counter" else ""))
+        known |= {sample.name for sample in family.samples}
+    for _, pairs in scrape.samples:
+        labels |= {label for label, _ in pairs}
+    found = list(expressions(yaml.safe_load((ROOT / "deploy" / name).read_text())))
+    assert len(found) >= 7
+    for text in found:
+        used = set(re.findall(r"\b(?:dreamd|process)_[a-z_]+", text))
+        assert used or "up{" in text, text
+        assert used <= known, (used - known, text)
+        assert set(re.findall(r"[{,]\s*([a-z_]+)\s*=", text)) <= labels, text
+        for group in re.findall(r"by \(([^)]*)\)", text):
+            assert set(group.replace(" ", "").split(",")) <= labels, text
+
+
+def test_prometheus_is_told_where_we_are():
+    told = yaml.safe_load((ROOT / "deploy/prometheus.yml").read_text())
+    (job,) = told["scrape_configs"]
+    help_ = subprocess.run([BUILD / "dreamd", "serve", "--help"], capture_output=True, text=True).stdout
+    (target,) = job["static_configs"][0]["targets"]
+    assert job["job_name"] == "dreamd" and target in help_
+    for file in told["rule_files"]:
+        assert (ROOT / "deploy" / file).exists()
 
 
 # ---- hostile clients ----
