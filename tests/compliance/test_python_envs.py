@@ -340,7 +340,7 @@ def test_both_kinds_of_worlds_are_the_same_world(make):
 
 # ---- the pages ----
 
-@pytest.mark.parametrize("page", ["environments.md", "driving.md"])
+@pytest.mark.parametrize("page", ["environments.md", "driving.md", "../../README.md"])
 def test_the_pages_examples_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = re.search(r"```python\n(.*?)```", (ROOT / "client/python" / page).read_text(), re.S).group(1)

@@ -108,6 +108,65 @@ def test_a_daemon_that_is_told_to_leave_is_left_in_time(replicas):
         assert session.step(np.zeros((2, 1))) and session.address == undisturbed.address
 
 
+class Life:
+    """Everything that may be asked of a session, drawn from a seed; the same seed asks the same of another session."""
+
+    def __init__(self, session, seed):
+        self.session, self.random = session, np.random.default_rng(seed)
+        self.state = None
+
+    def some(self):
+        chosen = np.flatnonzero(self.random.random(self.session.rows) < 0.6)
+        return chosen if len(chosen) else np.array([0])
+
+    def live(self):
+        session, rows = self.session, self.some()
+        actions = self.random.uniform(-2, 2, (session.rows, 1)).astype(np.float32)
+        observations = self.random.uniform(-1, 1, (session.rows, 3)).astype(np.float32)
+        kind = self.random.integers(0, 9)
+        if kind == 0:
+            return session.reset(rows=rows, outputs=["state"], seed=int(self.random.integers(100)) if len(rows) % 2 else None)
+        if kind == 1:
+            session.fork_into(rows[1:], rows=rows[:1], steps_back=0, reseed=7) if len(rows) > 1 else None
+        elif kind == 2:
+            self.state = session.get_state(rows=[0])
+        elif kind == 3 and self.state is not None:
+            session.set_state(self.state, rows=rows[:1])
+        elif kind == 4:
+            return session.plan(rows=rows, horizon=3, candidates=6, iterations=2)
+        elif kind == 5:
+            return session.observe(observations[rows], actions[rows], rows=rows, outputs=["state", "posterior.logits"])
+        elif kind == 6:
+            return session.imagine(policy="random", horizon=3, candidates=2, outputs=["reward", "observation"])
+        return session.step(actions[rows], rows=rows, outputs=[*OUTPUTS, "terminated", "truncated"])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_is_asked_and_whoever_dies_the_bits_are_the_same(replicas, tmp_path, seed):
+    random = np.random.default_rng(1000 + seed)
+    with connect(replicas, save_every=int(random.integers(1, 12))) as client, dreamd.connect(
+            replicas[1].address, timeout=60) as steady:
+        options = dict(rows=3, seed=seed, horizon=40, autoreset="next_step", start="file", history=3)
+        steady_life = Life(steady.open("pendulum", **options), seed)
+        moving_life = Life(client.open("pendulum", **options), seed)
+        deaths, lives = 0, set()
+        for number in range(70):
+            if random.random() < 0.1 and on(moving_life.session, replicas) is replicas[0]:
+                kill(replicas[0])
+                deaths += 1
+            if random.random() < 0.1:  # away from the one that lives: to the other, which may be new
+                if replicas[0].process.poll() is not None:
+                    replicas[0] = zoo_daemon(tmp_path / f"again-{number}", "--listen", replicas[0].address)
+                if on(moving_life.session, replicas) is replicas[1]:
+                    dreamd.connect(replicas[1].address).attach(moving_life.session.session_id).close()
+            reply, expected = moving_life.live(), steady_life.live()
+            assert type(reply) is type(expected)
+            if expected is not None:
+                same(reply, expected)
+            lives.add(moving_life.session.session_id)
+        assert deaths > 0 and len(lives) > 3
+
+
 def test_a_large_session_is_saved_and_moved_in_parts(replicas, monkeypatch):
     monkeypatch.setattr("dreamd._session.SAVE_BYTES", 20_000)
     with connect(replicas, save_every=3) as client:
