@@ -11,7 +11,8 @@
  * nor on the number of trajectories, but for the rows they start from and a return each.
  *
  * While a chunk is filled it belongs to compute, otherwise to the loop (the rollout rests then).
- * Nothing is computed while a full chunk waits for a slow client.
+ * Nothing is computed while a full chunk waits for a slow client; one that takes nothing for the
+ * session's time to live is given up, so that it does not hold memory for ever.
  */
 #ifndef DR_SERVER_IMAGINE_H
 #define DR_SERVER_IMAGINE_H
@@ -41,7 +42,8 @@ typedef struct {
 typedef struct {
     dr_rollout rollout; /* first */
     dr_loop_item item;
-    dr_timer retry;
+    dr_timer retry; /* the queue was full */
+    dr_timer stall; /* the client takes nothing */
     dr_daemon *daemon;
     dr_call *call;
     dr_session *session;

@@ -23,6 +23,7 @@ static void end(dr_imagine *im, const dr_error *err)
     dr_session *session = im->session;
     DR_ASSERT(!im->in_queue);
     dr_timer_stop(daemon->loop, &im->retry);
+    dr_timer_stop(daemon->loop, &im->stall);
     dr_call_set_ud(call, NULL);
     dr_digest_destroy(im->digest);
     dr_room_give(&im->room, daemon);
@@ -135,11 +136,34 @@ static void on_retry(dr_timer *timer)
     start((dr_imagine *)((char *)timer - offsetof(dr_imagine, retry)));
 }
 
+static void on_stall(dr_timer *timer)
+{
+    dr_imagine *im = (dr_imagine *)((char *)timer - offsetof(dr_imagine, stall));
+    dr_error err;
+    dr_fail(&err, DR_ABORTED, "the client took nothing for %llu ms, the session's time to live",
+            (unsigned long long)im->session->options.ttl_ms);
+    err.reason = "CLIENT_STALLED";
+    end(im, &err);
+}
+
+/* Whether the client takes more; if not, on_writable goes on. */
+static bool may_send(dr_imagine *im)
+{
+    dr_loop *loop = im->daemon->loop;
+    if (dr_call_is_writable(im->call)) {
+        dr_timer_stop(loop, &im->stall);
+        return true;
+    }
+    dr_timer_start(loop, &im->stall, dr_loop_now_ns() + im->session->options.ttl_ms * 1000000u,
+                   on_stall);
+    return false;
+}
+
 /* Sends what there is while the client takes it; computes what comes next when all is sent. */
 static void go_on(dr_imagine *im)
 {
     while (im->pieces_left > 0) {
-        if (!dr_call_is_writable(im->call) || !send_piece(im)) {
+        if (!may_send(im) || !send_piece(im)) {
             return;
         }
     }
@@ -153,7 +177,7 @@ static void go_on(dr_imagine *im)
         return;
     }
     while (im->returns && im->rows_scored < im->rows) {
-        if (!dr_call_is_writable(im->call) || !send_returns(im)) {
+        if (!may_send(im) || !send_returns(im)) {
             return;
         }
     }

@@ -8,6 +8,7 @@
 #include "client/ctl/ctl.h"
 
 #define CLOSE_TIMEOUT_MS 2000
+#define CHUNK_TIMEOUT_MS 600000 /* returns come when all is computed */
 
 static const char *const help =
     "dreamctl imagine ID --horizon 15                         the model's actor, from a session\n"
@@ -255,6 +256,9 @@ static int run(state *s, dreamd_client *client, dreamd_error *err)
                         : dreamd_session_attach(&s->session, client, s->arguments.words[0], err);
     if (code != DREAMD_OK) {
         return code;
+    }
+    if (s->arguments.common.timeout_s == 0) {
+        dreamd_set_timeout(client, CHUNK_TIMEOUT_MS);
     }
     code = imagine_all(s, err);
     if (code == DREAMD_OK && !s->csv) {

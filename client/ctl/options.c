@@ -17,7 +17,7 @@ static void fill_common(ctl_option out[COMMON_COUNT + 1], ctl_common *common)
         {"address", CTL_TEXT, &common->address, NULL, "HOST:PORT",
          "where dreamd listens (DREAMD_ADDRESS, 127.0.0.1:7733)"},
         {"timeout", CTL_SECONDS, &common->timeout_s, NULL, "SECONDS",
-         "deadline of each call (10; register: 60)"},
+         "deadline of each call (10; register: 60; imagine: 600 a chunk)"},
         {"help", CTL_FLAG, &common->help, NULL, NULL, "this text"},
         {0},
     };

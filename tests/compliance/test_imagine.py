@@ -407,6 +407,25 @@ def test_a_slow_reader_stops_the_work_and_memory_stays(served, client):
                == simulation.SESSION_STATUS_READY, "a cancelled call holds the session")
 
 
+def test_a_reader_that_reads_nothing_is_given_up(served, client):
+    session = client.open(rows=8, seed=5, ttl_ms=300).session_id
+    with served.channel() as channel:
+        stream = Client(channel).simulation.Imagine(
+            ask(session, policy="random", horizon=1_000_000, candidates=64, outputs=["state"]))
+        next(stream)
+
+        def is_gone():
+            try:
+                return client.simulation.GetSession(simulation.GetSessionRequest(
+                    session_id=session)).session.status == simulation.SESSION_STATUS_READY
+            except grpc.RpcError as error:
+                return error.code() == grpc.StatusCode.NOT_FOUND
+
+        wait_until(is_gone, "the session is held")
+        error = fails(grpc.StatusCode.ABORTED, lambda: stream, "300 ms")
+        assert details(error, "ErrorInfo").reason == "CLIENT_STALLED"
+
+
 @pytest.mark.parametrize("policy", ["actor", "random", "plan"])
 def test_a_cancelled_one_ends_and_frees_the_session(client, policy):
     session = client.open(rows=64, seed=5).session_id
