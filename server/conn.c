@@ -5,7 +5,9 @@
  * often by a single write(2). While the socket is full nothing more is made (`writing`),
  * so what waits is bounded by DR_CONN_OUT_MAX, and the rest waits in the calls.
  *
- *   open ──→ closing (dr__conn_close; nothing is read or written) ──→ freed in on_closed
+ *   open ──→ broken (what is still to be said, then a short linger: the socket must not close on
+ *     │       unread bytes, or the last word would be lost with them)
+ *     └──────→ closing (dr__conn_close; nothing is read or written) ──→ freed in on_closed
  *
  * TLS, once there, sits where bytes pass: take_bytes() inward, flush() outward.
  */
@@ -29,11 +31,51 @@ struct dr_conn {
     dr_http2 *http2;  /* NULL while the connection is refused */
     dr_buf out;       /* being filled */
     dr_buf in_flight; /* being written, while `writing` */
-    bool dirty, writing, closing, broken, pinged;
-    dr_timer keepalive;
-    uint64_t heard_ns;
+    uv_shutdown_t shutdown;
+    bool dirty, writing, closing, broken, lingering, pinged;
+    dr_timer timer; /* the first of what may be due: on_timer */
+    uint64_t heard_ns, read_turn;
     char peer[56];
 };
+
+/* ---- the last word ---- */
+
+static void on_linger_over(dr_timer *timer)
+{
+    dr__conn_close((dr_conn *)((char *)timer - offsetof(dr_conn, timer)));
+}
+
+static void on_shutdown(uv_shutdown_t *request, int status)
+{
+    (void)request, (void)status;
+}
+
+static void end_after(dr_conn *conn, uint64_t ms)
+{
+    dr_timer_start(conn->server->loop, &conn->timer, dr_loop_now_ns() + ms * 1000000,
+                   on_linger_over);
+}
+
+/* No more is taken; what is still to be said must be read soon. */
+static void set_broken(dr_conn *conn)
+{
+    conn->broken = true;
+    end_after(conn, DR_KEEPALIVE_ANSWER_MS);
+}
+
+/* What still comes is thrown away until the client has heard the end, or the time is over. */
+static void linger(dr_conn *conn)
+{
+    if (conn->lingering) {
+        return;
+    }
+    conn->lingering = true;
+    if (uv_shutdown(&conn->shutdown, (uv_stream_t *)&conn->tcp, on_shutdown) < 0) {
+        dr__conn_close(conn);
+        return;
+    }
+    end_after(conn, DR_LINGER_MS);
+}
 
 /* ---- output ---- */
 
@@ -80,13 +122,15 @@ static void flush(dr_conn *conn)
 {
     for (int round = 0; !conn->writing && !conn->closing; round++) {
         if (!conn->broken && !dr_http2_fill(conn->http2, &conn->out)) {
-            conn->broken = true;
+            set_broken(conn);
         }
         if (conn->out.length == 0) {
             if (conn->out.size > KEPT_BYTES) {
                 dr_buf_deinit(&conn->out);
             }
-            if (conn->broken || dr_http2_is_done(conn->http2)) {
+            if (conn->broken) {
+                linger(conn);
+            } else if (dr_http2_is_done(conn->http2)) {
                 dr__conn_close(conn);
             }
             return;
@@ -118,19 +162,37 @@ void dr__conn_flush_dirty(dr_server *server)
     }
 }
 
+/* What nghttp2 still wants to say, a GOAWAY with the reason, goes first. */
+static void give_up(dr_conn *conn)
+{
+    set_broken(conn);
+    (void)dr_http2_fill(conn->http2, &conn->out);
+    mark_dirty(conn);
+}
+
 /* ---- input ---- */
 
+/* One read a turn of the loop, so that who sends without end holds nobody up. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     (void)suggested;
     dr_conn *conn = handle->data;
-    *buf = uv_buf_init((char *)conn->server->read_buffer, DR_READ_BYTES);
+    bool is_second = conn->read_turn == conn->server->turns;
+    conn->read_turn = conn->server->turns;
+    *buf = uv_buf_init((char *)conn->server->read_buffer, is_second ? 0 : DR_READ_BYTES);
+}
+
+static void on_timer(dr_timer *timer);
+
+static void start_timer(dr_conn *conn, uint64_t due_ns)
+{
+    dr_timer_start(conn->server->loop, &conn->timer, due_ns, on_timer);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *buf)
 {
     dr_conn *conn = stream->data;
-    if (conn->closing || length == 0) {
+    if (conn->closing || length == 0 || length == UV_ENOBUFS) {
         return;
     }
     if (length < 0) {
@@ -138,39 +200,49 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *buf)
         return;
     }
     conn->server->stats.read_bytes += (uint64_t)length;
+    if (conn->broken) {
+        return;
+    }
     conn->heard_ns = dr_loop_now_ns();
     conn->pinged = false;
     if (!dr_http2_receive(conn->http2, (const uint8_t *)buf->base, (size_t)length)) {
-        conn->broken = true;
-        uv_read_stop(stream);
-        /* What nghttp2 still wants to say, a GOAWAY with the reason, goes first. */
-        (void)dr_http2_fill(conn->http2, &conn->out);
+        give_up(conn);
+        return;
+    }
+    if (dr_http2_is_done(conn->http2)) {
         mark_dirty(conn);
-    } else if (dr_http2_is_done(conn->http2)) {
-        mark_dirty(conn);
+    }
+    uint64_t late_ns = dr_http2_late_ns(conn->http2);
+    if (late_ns < conn->timer.due_ns) {
+        start_timer(conn, late_ns);
     }
 }
 
-/* Silence is met with a ping, an unanswered ping with the end: half-open peers go. */
-static void on_keepalive(dr_timer *timer)
+/* Silence is met with a ping, an unanswered ping with the end: half-open peers go. So do those
+ * that begin something and do not get on with it. */
+static void on_timer(dr_timer *timer)
 {
-    dr_conn *conn = (dr_conn *)((char *)timer - offsetof(dr_conn, keepalive));
+    dr_conn *conn = (dr_conn *)((char *)timer - offsetof(dr_conn, timer));
     uint64_t now = dr_loop_now_ns();
-    uint64_t silence = now - conn->heard_ns;
     uint64_t allowed = conn->server->options.keepalive_ms * 1000000;
-    bool is_ready = dr_http2_is_ready(conn->http2);
-    if (conn->pinged || (!is_ready && silence >= (uint64_t)DR_PREFACE_MS * 1000000)) {
+    uint64_t ping_due = conn->heard_ns + allowed;
+    uint64_t end_due = ping_due + (uint64_t)DR_KEEPALIVE_ANSWER_MS * 1000000;
+    if (conn->pinged && now >= end_due) {
         dr_log_event(DR_LOG_INFO, "silent connection closed", "peer", conn->peer, NULL);
         dr__conn_close(conn);
         return;
     }
-    uint64_t due = conn->heard_ns + allowed;
-    if (is_ready && silence >= allowed) {
+    if (now >= dr_http2_late_ns(conn->http2) && !dr_http2_end_late(conn->http2)) {
+        give_up(conn);
+        return;
+    }
+    if (!conn->pinged && now >= ping_due && dr_http2_is_ready(conn->http2)) {
         conn->pinged = true;
         dr_http2_ping(conn->http2);
-        due = now + (uint64_t)DR_KEEPALIVE_ANSWER_MS * 1000000;
     }
-    dr_timer_start(conn->server->loop, &conn->keepalive, due, on_keepalive);
+    uint64_t due = conn->pinged ? end_due : ping_due > now ? ping_due : now + allowed;
+    uint64_t late_ns = dr_http2_late_ns(conn->http2);
+    start_timer(conn, late_ns < due ? late_ns : due);
 }
 
 /* ---- life ---- */
@@ -201,7 +273,7 @@ void dr__conn_close(dr_conn *conn)
         return;
     }
     conn->closing = true;
-    dr_timer_stop(conn->server->loop, &conn->keepalive);
+    dr_timer_stop(conn->server->loop, &conn->timer);
     for (dr_conn **at = &conn->server->dirty_conns; conn->dirty && *at; at = &(*at)->next_dirty) {
         if (*at == conn) {
             *at = conn->next_dirty;
@@ -252,9 +324,9 @@ static dr_code open_conn(dr_conn *conn, dr_error *err)
         return dr_fail(err, DR_INTERNAL, "cannot read: %s", uv_strerror(result));
     }
     conn->heard_ns = dr_loop_now_ns();
-    uint64_t first = server->options.keepalive_ms;
-    first = first < DR_PREFACE_MS ? first : DR_PREFACE_MS;
-    dr_timer_start(server->loop, &conn->keepalive, conn->heard_ns + first * 1000000, on_keepalive);
+    uint64_t ping_due = conn->heard_ns + server->options.keepalive_ms * 1000000;
+    uint64_t late_ns = dr_http2_late_ns(conn->http2);
+    start_timer(conn, late_ns < ping_due ? late_ns : ping_due);
     return DR_OK;
 }
 

@@ -6,7 +6,21 @@
 
 #include <string.h>
 
-enum { HEADERS = 1, RST_STREAM = 3, RST_STREAM_BYTES = 4 };
+enum {
+    DATA,
+    HEADERS,
+    PRIORITY,
+    RST_STREAM,
+    SETTINGS,
+    PUSH_PROMISE,
+    PING,
+    GOAWAY,
+    WINDOW_UPDATE,
+    CONTINUATION,
+    RST_STREAM_BYTES = 4,
+    END_STREAM = 1,
+    END_HEADERS = 4
+};
 
 void dr_frame_filter_init(dr_frame_filter *filter)
 {
@@ -18,6 +32,30 @@ static uint32_t smaller(size_t a, size_t b)
     return (uint32_t)(a < b ? a : b);
 }
 
+static bool moves_nothing(uint8_t type, uint8_t flags, uint32_t length)
+{
+    switch (type) {
+    case DATA:
+        return length == 0 && !(flags & END_STREAM);
+    case HEADERS:
+    case RST_STREAM: /* counted by http2.c */
+    case PUSH_PROMISE:
+    case WINDOW_UPDATE: /* as many as there is data to fetch */
+    case CONTINUATION:  /* nghttp2 takes a few in a row */
+        return false;
+    default:
+        return true;
+    }
+}
+
+uint64_t dr_frame_filter_within(const dr_frame_filter *f)
+{
+    if (f->in_headers || f->payload_left > 0) {
+        return f->begun + 1;
+    }
+    return f->magic_left > 0 || f->head_length > 0 ? f->begun + 2 : 0;
+}
+
 /* A whole head has come: whether its frame is the one to drop. */
 static bool begin_frame(dr_frame_filter *f)
 {
@@ -26,6 +64,11 @@ static bool begin_frame(dr_frame_filter *f)
         (uint32_t)(h[5] & 0x7f) << 24 | (uint32_t)h[6] << 16 | (uint32_t)h[7] << 8 | h[8];
     f->payload_left = (uint32_t)h[0] << 16 | (uint32_t)h[1] << 8 | h[2];
     f->head_length = 0;
+    f->begun += !f->in_headers;
+    if (h[3] == HEADERS || h[3] == CONTINUATION) {
+        f->in_headers = !(h[4] & END_HEADERS);
+    }
+    f->idle += moves_nothing(h[3], h[4], f->payload_left);
     if (h[3] == HEADERS && stream > f->newest) {
         f->newest = stream;
     }

@@ -19,6 +19,11 @@
 
 enum { STATUS_BYTES = 3072 };
 
+/* Tokens that come back with time. */
+typedef struct {
+    uint64_t left, at_ns;
+} bucket;
+
 struct dr_http2 {
     nghttp2_session *session;
     dr_http2_options options;
@@ -26,7 +31,12 @@ struct dr_http2 {
     dr_buf *out;    /* where fill collects; NULL outside of it */
     bool ready, broken;
     dr_frame_filter filter;
-    uint64_t resets_left, resets_at_ns; /* token bucket of the client's RST_STREAMs */
+    bucket resets, idle_frames;
+    uint64_t now_ns, opened_ns;
+    uint64_t frame, frame_ns; /* the frame that is not whole, and since when; 0 = none */
+    uint32_t waiting;         /* calls whose client owes something */
+    uint64_t waiting_late_ns; /* no later than the first of them is late */
+    uint64_t held_requests, held_answers; /* bytes of memory */
     char peer[56];
 };
 
@@ -89,29 +99,42 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, c
     return 0;
 }
 
-/* A client may cancel, but not open and reset calls as fast as the wire carries them. */
-static bool take_reset_token(dr_http2 *http2)
+static bool take_tokens(bucket *b, uint64_t count, uint64_t now, uint64_t per_second,
+                        uint64_t burst)
 {
-    uint64_t now = dr_loop_now_ns();
-    uint64_t earned = (now - http2->resets_at_ns) / (1000000000 / DR_RESETS_PER_SECOND);
+    uint64_t earned = (now - b->at_ns) / (1000000000 / per_second);
     if (earned > 0) {
-        http2->resets_left = http2->resets_left + earned < DR_RESETS_BURST
-                                 ? http2->resets_left + earned
-                                 : DR_RESETS_BURST;
-        http2->resets_at_ns = now;
+        b->left = b->left + earned < burst ? b->left + earned : burst;
+        b->at_ns = now;
     }
-    if (http2->resets_left == 0) {
-        return false;
-    }
-    http2->resets_left--;
-    return true;
+    bool enough = b->left >= count;
+    b->left -= enough ? count : b->left;
+    return enough;
 }
 
+/* GOAWAY with that error, and nothing more is taken. */
+static void end(dr_http2 *http2, uint32_t error, const char *why)
+{
+    if (!http2->broken) {
+        http2->broken = true;
+        dr_log_event(DR_LOG_WARN, "connection ended", "peer", http2->peer, "why", why, NULL);
+        nghttp2_session_terminate_session(http2->session, error);
+    }
+}
+
+/* A client may cancel, or break single streams, but not as fast as the wire carries it. */
 static void count_reset(dr_http2 *http2)
 {
-    if (!take_reset_token(http2)) {
-        dr_log_event(DR_LOG_WARN, "too many resets", "peer", http2->peer, NULL);
-        nghttp2_session_terminate_session(http2->session, NGHTTP2_ENHANCE_YOUR_CALM);
+    if (!take_tokens(&http2->resets, 1, http2->now_ns, DR_RESETS_PER_SECOND, DR_RESETS_BURST)) {
+        end(http2, NGHTTP2_ENHANCE_YOUR_CALM, "too many resets");
+    }
+}
+
+static void count_idle_frames(dr_http2 *http2, uint64_t count)
+{
+    if (count > 0 && !take_tokens(&http2->idle_frames, count, http2->now_ns,
+                                  DR_IDLE_FRAMES_PER_SECOND, DR_IDLE_FRAMES_BURST)) {
+        end(http2, NGHTTP2_ENHANCE_YOUR_CALM, "too many frames that move nothing");
     }
 }
 
@@ -179,14 +202,83 @@ bool dr_http2_receive(dr_http2 *http2, const uint8_t *bytes, size_t length)
     if (http2->broken) {
         return false;
     }
+    http2->now_ns = dr_loop_now_ns();
+    uint64_t idle = http2->filter.idle;
     size_t dropped = dr_frame_filter_run(&http2->filter, bytes, length, receive_piece, http2);
     while (dropped-- > 0) {
         count_reset(http2);
+    }
+    count_idle_frames(http2, http2->filter.idle - idle);
+    uint64_t frame = dr_frame_filter_within(&http2->filter);
+    if (frame != http2->frame) {
+        http2->frame = frame;
+        http2->frame_ns = http2->now_ns;
     }
     if (nghttp2_session_want_write(http2->session)) {
         want_output(http2);
     }
     return !http2->broken;
+}
+
+/* ---- who is late ---- */
+
+uint64_t dr__http2_now_ns(const dr_http2 *http2)
+{
+    return http2->now_ns;
+}
+
+void dr__http2_count_waiting(dr_http2 *http2, bool more)
+{
+    uint64_t late_ns = http2->now_ns + http2->options.server->options.request_timeout_ms * 1000000;
+    if (more && (http2->waiting == 0 || late_ns < http2->waiting_late_ns)) {
+        http2->waiting_late_ns = late_ns;
+    }
+    http2->waiting += more ? 1 : -1;
+}
+
+uint64_t dr__http2_hold_requests(dr_http2 *http2, int64_t bytes)
+{
+    return http2->held_requests += (uint64_t)bytes;
+}
+
+uint64_t dr__http2_hold_answers(dr_http2 *http2, int64_t bytes)
+{
+    return http2->held_answers += (uint64_t)bytes;
+}
+
+static uint64_t frame_late_ns(const dr_http2 *http2)
+{
+    uint64_t allowed = http2->options.server->options.frame_timeout_ms * 1000000;
+    if (!http2->ready) {
+        return http2->opened_ns + allowed;
+    }
+    return http2->frame ? http2->frame_ns + allowed : UINT64_MAX;
+}
+
+uint64_t dr_http2_late_ns(const dr_http2 *http2)
+{
+    uint64_t of_frame = frame_late_ns(http2);
+    uint64_t of_calls = http2->waiting > 0 ? http2->waiting_late_ns : UINT64_MAX;
+    return of_frame < of_calls ? of_frame : of_calls;
+}
+
+bool dr_http2_end_late(dr_http2 *http2)
+{
+    http2->now_ns = dr_loop_now_ns();
+    if (http2->now_ns >= frame_late_ns(http2)) {
+        end(http2, NGHTTP2_ENHANCE_YOUR_CALM, "a preface, frame or header block is not whole");
+        return false;
+    }
+    uint64_t first = UINT64_MAX;
+    for (dr_call *call = http2->calls; call; call = call->next) {
+        if (http2->now_ns >= dr__call_late_ns(call)) {
+            dr__call_end_late(call);
+        }
+        uint64_t late_ns = dr__call_late_ns(call);
+        first = late_ns < first ? late_ns : first;
+    }
+    http2->waiting_late_ns = first;
+    return true;
 }
 
 /* ---- sending ---- */
@@ -226,9 +318,17 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
     return 0;
 }
 
+/* Codes with which we answer what the client did wrong; not those that end calls of ours. */
+static bool is_mistake(uint32_t error)
+{
+    return error != NGHTTP2_NO_ERROR && error != NGHTTP2_CANCEL && error != NGHTTP2_INTERNAL_ERROR;
+}
+
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *ud)
 {
-    (void)ud;
+    if (frame->hd.type == NGHTTP2_RST_STREAM && is_mistake(frame->rst_stream.error_code)) {
+        count_reset(ud);
+    }
     if (frame->hd.type == NGHTTP2_HEADERS && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
         dr_call *call = call_of(session, frame->hd.stream_id);
         if (call && !call->half_closed) { /* we are done, whatever the client still wanted to say */
@@ -241,6 +341,7 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
 
 bool dr_http2_fill(dr_http2 *http2, dr_buf *out)
 {
+    http2->now_ns = dr_loop_now_ns();
     http2->out = out;
     int result = nghttp2_session_send(http2->session);
     http2->out = NULL;
@@ -460,6 +561,9 @@ static int create_session(dr_http2 *http2)
         nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
         nghttp2_option_set_no_auto_window_update(option, 1);
         nghttp2_option_set_no_closed_streams(option, 1);
+        /* Ours come first, and say what they mean. */
+        nghttp2_option_set_stream_reset_rate_limit(option, 2 * DR_RESETS_BURST,
+                                                   2 * DR_RESETS_PER_SECOND);
         result = nghttp2_session_server_new3(&http2->session, callbacks, http2, option, &mem);
     }
     nghttp2_option_del(option);
@@ -489,8 +593,9 @@ dr_code dr_http2_create(dr_http2 **out, const dr_http2_options *options, dr_erro
     http2->options.peer = http2->peer;
     snprintf(http2->peer, sizeof http2->peer, "%s", options->peer);
     dr_frame_filter_init(&http2->filter);
-    http2->resets_left = DR_RESETS_BURST;
-    http2->resets_at_ns = dr_loop_now_ns();
+    http2->now_ns = http2->opened_ns = dr_loop_now_ns();
+    http2->resets = (bucket){DR_RESETS_BURST, http2->now_ns};
+    http2->idle_frames = (bucket){DR_IDLE_FRAMES_BURST, http2->now_ns};
     int result = create_session(http2);
     if (result != 0) {
         nghttp2_session_del(http2->session);

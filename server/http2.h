@@ -38,6 +38,12 @@ bool dr_http2_is_done(const dr_http2 *http2);
 /* The client has sent its preface and settings. */
 bool dr_http2_is_ready(const dr_http2 *http2);
 
+/* When, on dr_loop_now_ns()'s clock, the client may be late with what it has begun: its preface, a
+ * frame, a request, fetching an answer. UINT64_MAX: it owes nothing. */
+uint64_t dr_http2_late_ns(const dr_http2 *http2);
+/* Ends the calls that are late. False as above: the connection itself is. */
+bool dr_http2_end_late(dr_http2 *http2);
+
 void dr_http2_ping(dr_http2 *http2);
 /* First word of leaving: no new calls please; those on their way are still taken. */
 void dr_http2_announce_goaway(dr_http2 *http2);
@@ -61,6 +67,13 @@ void dr__http2_resume(dr_http2 *http2, dr_call *call);
 void dr__http2_reset(dr_http2 *http2, dr_call *call);
 /* So many bytes of the stream's receive window are free again. */
 void dr__http2_consume(dr_http2 *http2, dr_call *call, size_t length);
+/* The time of the bytes that are being received or sent. */
+uint64_t dr__http2_now_ns(const dr_http2 *http2);
+/* One more call, or one less, whose client owes something. */
+void dr__http2_count_waiting(dr_http2 *http2, bool more);
+/* Adds to the memory that the connection's calls hold; returns the sum. */
+uint64_t dr__http2_hold_requests(dr_http2 *http2, int64_t bytes);
+uint64_t dr__http2_hold_answers(dr_http2 *http2, int64_t bytes);
 const char *dr__http2_peer(const dr_http2 *http2);
 bool dr__http2_is_loopback(const dr_http2 *http2);
 

@@ -18,7 +18,6 @@
 #define DR_DEADLINE_MAX_MS_DEFAULT (3600u * 1000)
 #define DR_KEEPALIVE_MS_DEFAULT 30000
 #define DR_KEEPALIVE_ANSWER_MS 20000 /* a ping without an answer closes */
-#define DR_PREFACE_MS 10000          /* a connection that says nothing */
 #define DR_DRAIN_GRACE_MS_DEFAULT 10000
 #define DR_DRAIN_NOTICE_MS 50 /* between the first GOAWAY and the last one */
 #define DR_DRAIN_FLUSH_MS 500 /* after the grace: for the last statuses to leave */
@@ -30,6 +29,16 @@
 #define DR_READ_BYTES 65536          /* one read from a socket */
 #define DR_RESETS_PER_SECOND 200     /* sustained; a burst may be DR_RESETS_BURST */
 #define DR_RESETS_BURST 2000
+#define DR_IDLE_FRAMES_PER_SECOND 5000 /* frames that move nothing: pings, settings, priorities, */
+#define DR_IDLE_FRAMES_BURST 20000     /* empty DATA, unknown ones */
+#define DR_FRAME_TIMEOUT_MS_DEFAULT 10000   /* a preface, frame or header block begun */
+#define DR_REQUEST_TIMEOUT_MS_DEFAULT 60000 /* a request begun; an answer that is not fetched */
+#define DR_REQUEST_BYTES_PER_SECOND 65536   /* large requests have longer */
+#define DR_ANSWERS_BYTES_DEFAULT \
+    (1ull << 30) /* answers that wait for clients, all calls together */
+#define DR_CONN_SHARE_BYTES \
+    (256u << 10)          /* a connection may hold of requests, and of answers, always */
+#define DR_LINGER_MS 1000 /* after the last word: for it to be read before the socket closes */
 #define DR_INFLATE_TURN_BYTES (1u << 20)  /* decompressed in one turn of the loop, all calls */
 #define DR_INFLATE_STEP_BYTES (64u << 10) /* of it, of one call before the next */
 #define DR_CALL_METADATA_MAX 16           /* pairs that a service adds to one answer */

@@ -73,10 +73,13 @@ typedef struct {
     X(time, log_slow, "10s", 1, 1e10, "a warning for a call with one reply that takes longer")   \
     X(bytes, message_max, "64MiB", 1024, 1 << 30, "largest request")                             \
     X(bytes, received_max, "512MiB", 65536, 1e15, "requests being received, all calls together") \
+    X(bytes, answers_max, "1GiB", 65536, 1e15, "answers not fetched yet, all calls together")    \
     X(count, connections_max, "1024", 1, 1e6, "clients at a time")                               \
     X(count, streams_max, "1024", 1, 1e6, "calls at a time of one connection")                   \
     X(time, deadline_max, "1h", 1, 1e10, "longest deadline of a call with one reply")            \
     X(time, keepalive, "30s", 100, 1e9, "ping a silent connection after this long")              \
+    X(time, frame_timeout, "10s", 100, 1e9, "a frame or header block is whole by then")          \
+    X(time, request_timeout, "1m", 100, 1e9, "a request is whole, an answer fetched by then")    \
     X(time, drain_grace, "10s", 1, 1e9, "after SIGTERM: time for calls in flight")
 
 typedef struct {

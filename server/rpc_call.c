@@ -26,6 +26,7 @@ static void finish_http(dr_call *call, const dr_error *err, int http_status)
     if (err) {
         call->status = *err;
     }
+    dr__call_watch(call);
     if (!call->http2) {
         return;
     }
@@ -68,10 +69,12 @@ void dr__call_abort(dr_call *call, const dr_error *err)
         dr__inner_answer(call, NULL, err);
     } else if (!call->out_begun) {
         dr_buf_clear(&call->out); /* nothing of it has left: the status goes at once */
+        dr__call_count_out(call);
         finish_http(call, err, 200);
     } else { /* in the middle of a message that the client does not fetch */
         dr__call_set_over(call);
         dr__call_record(call, err);
+        dr__call_watch(call);
         dr__http2_reset(call->http2, call);
     }
     tell_cancelled(call);
@@ -98,7 +101,7 @@ void dr__call_lost(dr_call *call)
 {
     bool was_over = dr_call_is_over(call);
     dr__call_set_over(call);
-    call->http2 = NULL;
+    dr__call_leave_connection(call);
     if (!was_over) {
         dr_error left;
         dr_fail(&left, DR_CANCELLED, "the client left");
@@ -146,6 +149,7 @@ void dr__call_begin(dr_call *call)
     if (call->method->on_start) {
         call->method->on_start(call);
     }
+    dr__call_watch(call);
 }
 
 /* ---- requests ---- */
@@ -249,6 +253,19 @@ static void deliver_half_close(dr_call *call)
     }
 }
 
+/* Bytes for a call that is held: the client may send as much as its window takes. */
+static void keep(dr_call *call, const uint8_t *bytes, size_t length)
+{
+    dr_error err;
+    dr_code code = dr_buf_append(&call->pending, bytes, length, &err);
+    if (code == DR_OK && !dr__call_charge(call, length)) {
+        code = dr__call_fail_full(call, &err);
+    }
+    if (code != DR_OK) {
+        dr__call_abort(call, &err);
+    }
+}
+
 /* A handler may resume, finish, or do nothing: this is the one place that feeds it. */
 static void deliver(dr_call *call, const uint8_t *bytes, size_t length)
 {
@@ -258,21 +275,20 @@ static void deliver(dr_call *call, const uint8_t *bytes, size_t length)
     while (call->pending.length > 0 && !is_held(call) && !dr_call_is_over(call)) {
         size_t n = eat(call, call->pending.bytes, call->pending.length);
         dr_buf_consume(&call->pending, n);
+        dr__call_discharge(call, n);
         given_back += n;
     }
     call->delivering = false;
     if (call->http2) {
         dr__http2_consume(call->http2, call, given_back);
     }
-    if (!dr_call_is_over(call) && eaten < length &&
-        dr_buf_append(&call->pending, bytes + eaten, length - eaten, NULL) != DR_OK) {
-        dr_error err;
-        dr_mem_fail(&err, "a request of a paused call");
-        dr__call_abort(call, &err);
+    if (!dr_call_is_over(call) && eaten < length) {
+        keep(call, bytes + eaten, length - eaten);
     }
     if (call->half_closed) {
         deliver_half_close(call);
     }
+    dr__call_watch(call);
     dr_call_release(call);
 }
 
@@ -289,12 +305,9 @@ void dr__call_receive(dr_call *call, const uint8_t *bytes, size_t length)
     if (dr_call_is_over(call)) {
         return; /* the window stays closed: the stream is about to end */
     }
+    call->waits_bytes += length;
     if (is_held(call)) {
-        if (dr_buf_append(&call->pending, bytes, length, NULL) != DR_OK) {
-            dr_error err;
-            dr_mem_fail(&err, "a request of a paused call");
-            dr__call_abort(call, &err);
-        }
+        keep(call, bytes, length);
     } else {
         deliver(call, bytes, length);
     }
@@ -303,12 +316,14 @@ void dr__call_receive(dr_call *call, const uint8_t *bytes, size_t length)
 void dr__call_half_close(dr_call *call)
 {
     call->half_closed = true;
+    dr__call_watch(call);
     deliver_half_close(call);
 }
 
 void dr_call_pause(dr_call *call)
 {
     call->paused = true;
+    dr__call_watch(call);
 }
 
 void dr_call_resume(dr_call *call)
@@ -346,7 +361,11 @@ static void make_room(dr_call *call)
 /* What was appended at `from` is on its way, where it could be. */
 static bool queue(dr_call *call, size_t from, dr_code code, dr_error *err)
 {
-    if (code != DR_OK || dr__call_compress_message(call, from, err) != DR_OK) {
+    code = code == DR_OK ? dr__call_compress_message(call, from, err) : code;
+    if (code == DR_OK && !dr__call_count_out(call)) {
+        code = dr__call_fail_answers_full(call, err);
+    }
+    if (code != DR_OK) {
         dr__call_abort(call, err);
         return false;
     }
@@ -400,11 +419,14 @@ void dr__call_sent(dr_call *call, size_t length)
 {
     bool was_high = dr__call_waiting(call) >= DR_CALL_OUT_HIGH;
     call->out_sent += length;
+    call->waits_ns = dr__http2_now_ns(call->http2);
     if (dr__call_waiting(call) == 0) {
         dr_buf_clear(&call->out);
         call->out_sent = 0;
         call->out_begun = false;
+        dr__call_count_out(call);
     }
+    dr__call_watch(call);
     call->unwritable = call->unwritable || was_high;
     if (call->unwritable && dr_call_is_writable(call)) {
         call->unwritable = false;

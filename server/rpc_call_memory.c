@@ -1,4 +1,4 @@
-/* rpc_call_memory.c: what a call is made of: taken from the kept ones, counted, given back. */
+/* rpc_call_memory.c: what a call is made of: taken from the kept ones, given back. */
 #include <stdio.h>
 #include <string.h>
 
@@ -6,30 +6,6 @@
 #include "models/base/mem.h"
 #include "server/limits.h"
 #include "server/server_impl.h"
-
-bool dr__call_charge(dr_call *call, uint64_t bytes)
-{
-    dr_server_stats *stats = &call->server->stats;
-    call->charged += bytes;
-    stats->received_bytes += bytes;
-    return stats->received_bytes <= call->server->options.received_bytes_max;
-}
-
-void dr__call_discharge(dr_call *call, uint64_t bytes)
-{
-    call->charged -= bytes;
-    call->server->stats.received_bytes -= bytes;
-}
-
-dr_code dr__call_fail_full(const dr_call *call, dr_error *err)
-{
-    dr_fail(err, DR_RESOURCE_EXHAUSTED,
-            "the daemon holds %llu bytes of requests already, at most %llu are taken",
-            (unsigned long long)call->server->stats.received_bytes,
-            (unsigned long long)call->server->options.received_bytes_max);
-    err->retry_after_ms = 1000;
-    return err->code;
-}
 
 dr_call *dr__call_take(dr_server *server)
 {
@@ -78,6 +54,7 @@ dr_call *dr__call_create(dr_server *server, dr_http2 *http2, int32_t stream_id)
     snprintf(call->peer, sizeof call->peer, "%s", dr__http2_peer(http2));
     call->is_loopback = dr__http2_is_loopback(http2);
     server->stats.calls++;
+    call->crowded = !dr__call_charge(call, sizeof *call);
     return call;
 }
 
@@ -109,6 +86,8 @@ static void free_call(dr_call *call)
     dr_call *outer = call->outer;
     DR_ASSERT(!call->http2 && !dr_timer_is_started(&call->deadline));
     dr__call_discharge(call, call->charged);
+    dr_buf_clear(&call->out);
+    dr__call_count_out(call);
     server->stats.calls_open--;
     dr_grpc_reader_deinit(&call->reader);
     dr_buf_deinit(&call->pending);

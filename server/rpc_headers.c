@@ -68,6 +68,9 @@ void dr__call_add_header(dr_call *call, const char *name, size_t name_length, co
         call->bad_headers = true;
         return;
     }
+    if (!dr__call_charge(call, name_length + value_length)) {
+        call->crowded = true;
+    }
     if (name_length > 0 && name[0] == ':') {
         if (is(name, name_length, ":method")) {
             call->is_post = is(value, value_length, "POST");
@@ -109,6 +112,9 @@ dr_code dr__call_check_headers(dr_call *call, int *http_status, dr_error *err)
         return dr_fail(err, DR_RESOURCE_EXHAUSTED,
                        "the metadata passes %d bytes (32 for each field) or %d fields",
                        DR_HEADER_LIST_BYTES, DR_HEADER_COUNT);
+    }
+    if (call->crowded) {
+        return dr__call_fail_full(call, err);
     }
     if (!call->method) {
         return dr_fail(err, DR_UNIMPLEMENTED, "unknown method %s",

@@ -50,6 +50,8 @@ struct dr_call {
     bool out_begun : 1;  /* a part of what is queued has left, or is in a frame */
     bool is_loopback : 1;
     bool bad_headers : 1; /* too many */
+    bool crowded : 1;     /* the daemon holds enough without it */
+    bool waiting : 1;     /* the client owes something (rpc_late.c) */
     bool takes_gzip : 1;  /* the client does */
     bool says_gzip : 1;   /* our headers do, or will */
     bool compressing : 1; /* the next answer */
@@ -74,12 +76,14 @@ struct dr_call {
     dr_arena arena;   /* as long as the call */
     dr_arena scratch; /* one request of a stream */
     dr_grpc_reader reader;
-    dr_buf pending;          /* bytes that came while held */
-    dr_inflation *inflation; /* a compressed message under way: the call is held; or NULL */
-    void *request;           /* the one request, until half-close */
-    uint64_t charged;        /* of server->received_bytes */
+    dr_buf pending;                 /* bytes that came while held */
+    dr_inflation *inflation;        /* a compressed message under way: the call is held; or NULL */
+    void *request;                  /* the one request, until half-close */
+    uint64_t charged;               /* of stats.received_bytes */
+    uint64_t waits_ns, waits_bytes; /* since when it owes something, and what came since */
 
     dr_buf out;                      /* framed answers */
+    size_t out_counted;              /* of stats.answer_bytes */
     size_t out_sent;                 /* of them, given to nghttp2 */
     dr_error status;                 /* once finished */
     dr_metadata *initial, *trailing; /* what the service adds to the answer */
@@ -148,12 +152,25 @@ void dr__inner_answer(dr_call *inner, const struct ProtobufCMessage *message, co
 /* The stream's reference alone is left, and the answer is given. */
 void dr__inner_rest(dr_call *inner);
 
-/* ---- rpc_call.c and rpc_compress.c ---- */
+/* ---- rpc_late.c ---- */
 
-/* Counts what a call holds for its client; false where the daemon holds enough already. */
+/* Counts what a call holds for its client; false where that is more than it may. */
 bool dr__call_charge(dr_call *call, uint64_t bytes);
 void dr__call_discharge(dr_call *call, uint64_t bytes);
 dr_code dr__call_fail_full(const dr_call *call, dr_error *err);
+/* The same of the answers in `out`, after it has changed. */
+bool dr__call_count_out(dr_call *call);
+dr_code dr__call_fail_answers_full(const dr_call *call, dr_error *err);
+/* The stream is gone; the memory may stay a while. */
+void dr__call_leave_connection(dr_call *call);
+/* After anything that may change whether the client owes something. */
+void dr__call_watch(dr_call *call);
+/* When it is late with it; UINT64_MAX: it owes nothing. */
+uint64_t dr__call_late_ns(const dr_call *call);
+void dr__call_end_late(dr_call *call);
+
+/* ---- rpc_call.c and rpc_compress.c ---- */
+
 /* One request, not compressed (any more): unpacks it, and calls the service for a stream's. */
 void dr__call_take_message(dr_call *call, const uint8_t *bytes, size_t length, dr_error *err);
 /* A compressed request is through: what came meanwhile follows. */

@@ -17,6 +17,7 @@
 static void on_before_sleep(dr_loop_hook *hook)
 {
     dr_server *server = (dr_server *)((char *)hook - offsetof(dr_server, before_sleep));
+    server->turns++;
     server->inflate_budget = DR_INFLATE_TURN_BYTES;
     dr__conn_flush_dirty(server);
 }
@@ -26,11 +27,15 @@ static void fill_defaults(dr_server_options *o)
     o->message_bytes_max = o->message_bytes_max ? o->message_bytes_max : DR_MESSAGE_BYTES_DEFAULT;
     o->received_bytes_max =
         o->received_bytes_max ? o->received_bytes_max : DR_RECEIVED_BYTES_DEFAULT;
+    o->answers_bytes_max = o->answers_bytes_max ? o->answers_bytes_max : DR_ANSWERS_BYTES_DEFAULT;
     o->connections_max = o->connections_max ? o->connections_max : DR_CONNECTIONS_DEFAULT;
     o->streams_max = o->streams_max ? o->streams_max : DR_STREAMS_DEFAULT;
     o->deadline_max_ms = o->deadline_max_ms ? o->deadline_max_ms : DR_DEADLINE_MAX_MS_DEFAULT;
     o->keepalive_ms = o->keepalive_ms ? o->keepalive_ms : DR_KEEPALIVE_MS_DEFAULT;
     o->slow_ms = o->slow_ms ? o->slow_ms : DR_SLOW_MS_DEFAULT;
+    o->frame_timeout_ms = o->frame_timeout_ms ? o->frame_timeout_ms : DR_FRAME_TIMEOUT_MS_DEFAULT;
+    o->request_timeout_ms =
+        o->request_timeout_ms ? o->request_timeout_ms : DR_REQUEST_TIMEOUT_MS_DEFAULT;
     o->drain_grace_ms = o->drain_grace_ms ? o->drain_grace_ms : DR_DRAIN_GRACE_MS_DEFAULT;
 }
 

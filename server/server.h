@@ -24,10 +24,13 @@ typedef struct {
     size_t service_count;
     uint64_t message_bytes_max;  /* largest request; 0 = DR_MESSAGE_BYTES_DEFAULT */
     uint64_t received_bytes_max; /* requests being received, all calls together; 0 = default */
+    uint64_t answers_bytes_max;  /* answers waiting for clients, all calls; 0 = default */
     uint32_t connections_max;    /* 0 = DR_CONNECTIONS_DEFAULT */
     uint32_t streams_max;        /* concurrent calls a connection; 0 = DR_STREAMS_DEFAULT */
     uint64_t deadline_max_ms;    /* 0 = DR_DEADLINE_MAX_MS_DEFAULT */
     uint64_t keepalive_ms;       /* ping after that much silence; 0 = DR_KEEPALIVE_MS_DEFAULT */
+    uint64_t frame_timeout_ms;   /* for a frame begun to be whole; 0 = default */
+    uint64_t request_timeout_ms; /* for a request begun to be whole; 0 = default */
     uint64_t drain_grace_ms;     /* 0 = DR_DRAIN_GRACE_MS_DEFAULT */
     uint64_t slow_ms;            /* a call of that length is logged; 0 = DR_SLOW_MS_DEFAULT */
     bool log_requests;           /* every call is */
@@ -62,7 +65,8 @@ typedef struct {
     uint64_t connections, calls;           /* since the start */
     uint64_t refused;                      /* connections: too many, or draining */
     uint64_t read_bytes, written_bytes;    /* by sockets */
-    uint64_t received_bytes;               /* of requests that are not complete yet */
+    uint64_t received_bytes; /* of calls: metadata, and requests being received or worked on */
+    uint64_t answer_bytes;   /* of answers that wait for their clients */
 } dr_server_stats;
 dr_server_stats dr_server_get_stats(const dr_server *server);
 /* Of all methods together; and one by one: false behind the last one, whose name is "other". */

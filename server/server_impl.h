@@ -31,6 +31,7 @@ struct dr_server {
     dr_inflation *inflating, *inflating_last; /* compressed requests that wait for a step */
     dr_loop_item inflate_turn;
     bool inflate_posted;
+    uint64_t turns;          /* of the loop, so far */
     uint64_t inflate_budget; /* bytes that this turn of the loop may still make */
 
     bool draining, closing;

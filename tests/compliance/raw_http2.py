@@ -1,5 +1,6 @@
 """A client of single frames, by hyperframe and hpack: for what no well-behaved client would send."""
 
+import itertools
 import socket
 import struct
 
@@ -107,8 +108,7 @@ class Peer:
     def answer(self, stream):
         """All headers and trailers of a call, once its stream ends."""
         fields = {}
-        while True:
-            got = self.read()
+        for got in itertools.chain(list(self.seen), iter(self.read, None)):
             if got.stream_id != stream:
                 continue
             if isinstance(got, frames.RstStreamFrame):

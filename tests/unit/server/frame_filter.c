@@ -98,3 +98,30 @@ Test(frame_filter, nothing_is_passed_to_who_wants_no_more)
     dr_frame_filter_run(&filter, sent.bytes, sent.length, refuse, &calls);
     cr_expect(eq(int, calls, 1));
 }
+
+Test(frame_filter, it_knows_what_the_bytes_end_within)
+{
+    static const uint8_t frames[] = {
+        0, 0, 8, PING,    0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, /* a ping */
+        0, 0, 1, HEADERS, 0, 0, 0, 0, 1, 1, 0, 0, 1, 9, 0, 0, 0,
+        0, 1, 1, 0,       0, 0, 9, 4, 0, 0, 0, 1};
+    dr_frame_filter f;
+    text passed = {.length = 0};
+    dr_frame_filter_init(&f);
+    uint64_t of_preface = dr_frame_filter_within(&f), of_headers = 0;
+    cr_expect(ne(u64, of_preface, 0));
+    dr_frame_filter_run(&f, (const uint8_t *)"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+                        DR_HTTP2_MAGIC_BYTES, append, &passed);
+    cr_expect(eq(u64, dr_frame_filter_within(&f), 0));
+    for (size_t i = 0; i < sizeof frames; i++) {
+        dr_frame_filter_run(&f, &frames[i], 1, append, &passed);
+        uint64_t within = dr_frame_filter_within(&f);
+        bool is_boundary = i == 16 || i == sizeof frames - 1;
+        cr_expect(eq(int, within == 0, is_boundary), "byte %zu", i);
+        of_headers = i == 17 ? within : of_headers;
+        if (i > 17 && !is_boundary) { /* one thing, from its first byte to its last CONTINUATION */
+            cr_expect(eq(u64, within, of_headers), "byte %zu", i);
+        }
+    }
+    cr_expect(eq(u64, f.idle, 1));
+}
