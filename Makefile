@@ -280,7 +280,7 @@ install: man $(CLIENT) ## programs, C library, pages, completion and zoo, under 
 # Built from a copy, because setuptools writes beside its sources.
 .PHONY: wheel
 wheel: $(VENV)/check.stamp ## the Python package as a wheel, into $(BUILD)/wheel
-	@rm -rf $(BUILD)/python $(BUILD)/wheel && mkdir -p $(BUILD)/wheel && cp -R client/python $(BUILD)/python
+	@rm -rf $(BUILD)/python $(BUILD)/wheel && mkdir -p $(BUILD)/wheel && cp -RL client/python $(BUILD)/python
 	@$(VENV)/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(BUILD)/wheel ./$(BUILD)/python 2> $(PIP_LOG) \
 	    || { cat $(PIP_LOG); exit 1; }
 	@ls $(BUILD)/wheel/*.whl

@@ -57,6 +57,18 @@ def test_gymnasium_s_checker_finds_nothing(name):
     env.close()
 
 
+@pytest.mark.parametrize(("name", "real"), [("pendulum", "Pendulum-v1"), ("cartpole", "CartPole-v1")])
+def test_what_learns_in_a_dream_fits_the_real_world(name, real):
+    dreamed, awake = gymnasium.make(f"dreamd/{name}-v0"), gymnasium.make(real, render_mode="rgb_array")
+    assert dreamed.observation_space == awake.observation_space and dreamed.action_space == awake.action_space
+    spec = gymnasium.spec(f"dreamd/{name}-v0")
+    assert spec.kwargs["horizon"] == awake.spec.max_episode_steps
+    many = gymnasium.make_vec(spec, num_envs=2)
+    assert dreamed.metadata["render_fps"] == many.metadata["render_fps"] == {"pendulum": 20, "cartpole": 50}[name]
+    dreamed.close()
+    many.close()
+
+
 @pytest.mark.parametrize("observe", ["observation", "state"])
 def test_any_hosted_model_is_a_world(tmp_path, observe):
     daemon = zoo_daemon(tmp_path, "--zoo", make_zoo(tmp_path / "zoo", tiny=1))

@@ -12,7 +12,7 @@ from ..client import Client, Session, connect
 from ..errors import invalid
 from ..tensors import Array
 from ..types import Autoreset, Checkpoint, EndingRule, LatentMode, Reply, Start
-from .render import View, find_view
+from .render import View, find_fps, find_view
 
 Observe = Literal["observation", "state"]
 
@@ -36,6 +36,7 @@ class Hosted:
             self._check(model, autoreset)
             self.parts = [name for name in self.about.outputs if name.startswith("state.")]
             self.observation_space = self._space()
+            self.metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": find_fps(self.about)}
             self.view: View | None = find_view(self.observation_space, self.about) if render_mode else None
             self.session: Session = self.client.open(
                 model, rows=rows, autoreset=autoreset, horizon=horizon, latent_mode=latent_mode, ttl=ttl,

@@ -68,6 +68,12 @@ def draw_cartpole(observation: Any) -> NDArray[np.uint8]:
 
 
 DRAWINGS: dict[str, tuple[int, View]] = {"Pendulum-v1": (3, draw_pendulum), "CartPole-v1": (4, draw_cartpole)}
+STEPS_A_SECOND = {"Pendulum-v1": 20, "CartPole-v1": 50}
+
+
+def find_fps(about: Checkpoint) -> int:
+    """Frames a second at which its worlds move as the real one does."""
+    return STEPS_A_SECOND.get(about.manifest.get("training", {}).get("env", ""), 20)
 
 
 def _picture(space: gymnasium.Space[Any]) -> bool:

@@ -42,7 +42,7 @@ class WorldVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             model, num_envs, address=address, client=client, horizon=horizon if max_episode_steps is None else max_episode_steps,
             ending=ending, threshold=threshold, start=start, observe=observe, latent_mode=latent_mode,
             autoreset=MODES[self.autoreset_mode], timeout=timeout, ttl=ttl, render_mode=render_mode)
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": 20, "autoreset_mode": self.autoreset_mode}
+        self.metadata = {**self._hosted.metadata, "autoreset_mode": self.autoreset_mode}
         self.render_mode = render_mode
         self.num_envs = num_envs
         self.single_observation_space = self._hosted.observation_space

@@ -43,6 +43,7 @@ class WorldEnv(gymnasium.Env[Any, Any]):
         self._hosted = Hosted(
             model, 1, address=address, client=client, horizon=horizon, ending=ending, threshold=threshold, start=start,
             observe=observe, latent_mode=latent_mode, autoreset="disabled", timeout=timeout, ttl=ttl, render_mode=render_mode)
+        self.metadata = self._hosted.metadata
         self.render_mode = render_mode
         self.observation_space = self._hosted.observation_space
         self.action_space = self._hosted.action_space
