@@ -132,6 +132,8 @@ typedef struct {
     dreamd_ending ending;
     double threshold;       /* of END_THRESHOLD: a row ends where continue is below; 0 = 0.5 */
     bool from_file;         /* rows start, and start again, from the checkpoint's starts */
+    uint32_t history;       /* states of each row to fork from later; 0 = none */
+    bool persist;           /* lives through kill -9 of a daemon with --persist-sessions */
     uint64_t ttl_ms;        /* life without requests; 0 = the daemon's default */
     const char *label;      /* shown in lists, or NULL */
     const char *request_id; /* makes opening idempotent, or NULL */
@@ -238,6 +240,49 @@ typedef struct {
 } dreamd_plan_stats;
 /* Of the last reply, if that was a plan's: otherwise zeros. */
 dreamd_plan_stats dreamd_plan_get_stats(const dreamd_session *session);
+
+/* ---- copies and saved states -------------------------------------------------------------- */
+
+/* All zero: one copy of every row, as it is now. */
+typedef struct {
+    const uint32_t *rows; /* to copy; NULL = all */
+    size_t row_count;
+    const uint32_t *into; /* rows of this session to write: as many as are copied, or one into */
+    size_t into_count;    /* all; NULL = a new session */
+    uint32_t copies;      /* of each row, next to each other in the new session; 0 = 1 */
+    uint32_t steps_back;  /* the rows before their last changes; at most the session's history */
+    bool has_reseed;      /* another future; false: the copies go on as the rows would */
+    uint64_t reseed;
+    uint64_t ttl_ms;        /* of a new session: 0 = as this one's, */
+    const char *label;      /* shown in lists, or NULL, */
+    const char *request_id; /* makes forking idempotent, or NULL */
+} dreamd_fork_options;
+
+/* Options may be NULL. With `into` this session changes, exactly once like a step, and `out` is
+ * NULL; otherwise *out is a session of its own. */
+int dreamd_session_fork(dreamd_session **out, dreamd_session *session,
+                        const dreamd_fork_options *options, dreamd_error *err);
+
+/* The rows (options->rows; NULL = all) as bytes to keep: latents, noise, flags, the planner's warm
+ * start. free() them. */
+int dreamd_get_state(uint8_t **state, size_t *length, dreamd_session *session,
+                     const dreamd_call_options *options, dreamd_error *err);
+/* Rows (options->rows; NULL = all) go on from saved ones, to the bit, in this daemon or another
+ * with the same checkpoint; exactly once like a step.
+ *   DREAMD_DATA_LOSS            the bytes have changed since
+ *   DREAMD_FAILED_PRECONDITION  they are of another checkpoint, or of another version of dreamd
+ *   DREAMD_INVALID_ARGUMENT     of another number of rows, or no state at all */
+int dreamd_set_state(dreamd_session *session, const void *state, size_t length,
+                     const dreamd_call_options *options, dreamd_error *err);
+
+typedef struct {
+    uint32_t rows;
+    uint64_t committed_step_id;
+    char checkpoint[80]; /* may be opened as a model: "sha256:..." */
+} dreamd_state_info;
+/* What a saved state is of. */
+int dreamd_state_describe(dreamd_state_info *out, const void *state, size_t length,
+                          dreamd_error *err);
 
 /* ---- whole trajectories --------------------------------------------------------------------
  *

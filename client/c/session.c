@@ -39,8 +39,8 @@ static int take_proto(dreamd_session *session, Dreamd__V1__Session **from, dream
     return DREAMD_OK;
 }
 
-static int create(dreamd_session **out, dreamd_client *client, Dreamd__V1__Session **from,
-                  dreamd_error *err)
+int dreamd__session_create(dreamd_session **out, dreamd_client *client, Dreamd__V1__Session **from,
+                           dreamd_error *err)
 {
     dreamd_session *session = calloc(1, sizeof *session);
     if (!session) {
@@ -93,6 +93,8 @@ int dreamd_session_open(dreamd_session **out, dreamd_client *client,
                               ? DREAMD__V1__LATENT_MODE__LATENT_MODE_MODE
                               : DREAMD__V1__LATENT_MODE__LATENT_MODE_SAMPLE;
     request.horizon = options->horizon;
+    request.history = options->history;
+    request.persist = options->persist;
     request.ttl_ms = options->ttl_ms;
     request.label = (char *)(options->label ? options->label : "");
     request.request_id = (char *)(options->request_id ? options->request_id : "");
@@ -108,7 +110,7 @@ int dreamd_session_open(dreamd_session **out, dreamd_client *client,
     int code = dreamd__call(&reply, client, PATH("OpenSession"), &request.base,
                             &dreamd__v1__open_session_response__descriptor, err);
     if (code == DREAMD_OK) {
-        code = create(out, client, &reply->session, err);
+        code = dreamd__session_create(out, client, &reply->session, err);
         dreamd__v1__open_session_response__free_unpacked(reply, NULL);
     }
     return code;
@@ -130,7 +132,7 @@ int dreamd_session_attach(dreamd_session **out, dreamd_client *client, const cha
     *out = NULL;
     int code = get(&reply, client, session_id, err);
     if (code == DREAMD_OK) {
-        code = create(out, client, &reply->session, err);
+        code = dreamd__session_create(out, client, &reply->session, err);
         dreamd__v1__get_session_response__free_unpacked(reply, NULL);
     }
     return code;

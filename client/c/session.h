@@ -62,6 +62,12 @@ int dreamd__interact_send(dreamd_interact *stream, dreamd_session *session,
                           const dreamd__verb *verb, const ProtobufCMessage *request,
                           dreamd_error *err);
 
+/* ---- session.c ---- */
+
+/* A handle on what the daemon described; *from becomes NULL. */
+int dreamd__session_create(dreamd_session **out, dreamd_client *client, Dreamd__V1__Session **from,
+                           dreamd_error *err);
+
 /* ---- tensors.c ---- */
 
 /* Rows, outputs and given tensors of a request; dreamd__common_deinit afterwards, always. */

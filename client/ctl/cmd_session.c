@@ -1,4 +1,4 @@
-/* cmd_session.c: dreamctl session open | show | list | close | reset. */
+/* cmd_session.c: dreamctl session open | show | list | close | reset | fork | save | restore. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,12 +15,25 @@ static const char *const help =
     "dreamctl session reset ID --seed 1        all rows at their start again\n"
     "dreamctl session reset ID --rows 0,3\n"
     "dreamctl session reset ID --rows 0,3 --starts file --indices 7,7\n"
-    "dreamctl session close ID\n";
+    "dreamctl session close ID\n"
+    "\nThe same world twice, or another future of it:\n"
+    "dreamctl session fork ID --copies 100                   a new session, 100 copies of each "
+    "row\n"
+    "dreamctl session fork ID --rows 0 --copies 8 --reseed 1 eight futures of row 0\n"
+    "dreamctl session fork ID --rows 2 --into 0,1            rows 0 and 1 go on as row 2 would\n"
+    "dreamctl session open --model pendulum --history 100    keeps each row's last 100 states\n"
+    "dreamctl session fork ID --steps-back 5                 as it was five changes ago\n"
+    "\nOn the disk, and back, here or at another daemon:\n"
+    "dreamctl session save ID FILE             every row as it is; the session goes on\n"
+    "dreamctl session restore FILE             a new session that goes on from it, to the bit\n"
+    "dreamctl session restore FILE ID          the rows of this one instead\n"
+    "dreamctl session open --model pendulum --persist        lives through a crash of the daemon\n";
 
 typedef struct {
     ctl_arguments arguments;
     dreamd_client *client;
     dreamd_session_options open;
+    ctl_copies copies;
     const char *model, *label, *rows, *autoreset, *starts, *ending, *indices;
     bool has_seed, mode, has_threshold;
     double ttl_s;
@@ -31,14 +44,19 @@ static void print_session(state *s, const dreamd_session *session)
     ctl_print(&s->arguments.common, ctl_json_of(&session->proto->base));
 }
 
-static int open_session(state *s, dreamd_error *err)
+static void fill_options(state *s)
 {
-    dreamd_session *session;
     s->open.model = s->model;
     s->open.label = s->label;
     s->open.latent_mode = s->mode ? DREAMD_MODE : DREAMD_SAMPLE;
     s->open.has_seed = s->has_seed;
     s->open.ttl_ms = (uint64_t)(s->ttl_s * 1000);
+}
+
+static int open_session(state *s, dreamd_error *err)
+{
+    dreamd_session *session;
+    fill_options(s);
     int code = dreamd_session_open(&session, s->client, &s->open, err);
     if (code != DREAMD_OK) {
         return code;
@@ -140,13 +158,44 @@ static int reset(state *s, dreamd_error *err)
     return code;
 }
 
+/* ---- copies ---- */
+
+static const ctl_copies *fill_copies(state *s, const char *id, const char *file)
+{
+    fill_options(s);
+    s->copies.common = &s->arguments.common;
+    s->copies.client = s->client;
+    s->copies.id = id;
+    s->copies.file = file;
+    s->copies.rows = s->rows;
+    s->copies.open = &s->open;
+    return &s->copies;
+}
+
+static int fork_session(state *s, dreamd_error *err)
+{
+    return ctl_session_fork(fill_copies(s, s->arguments.words[1], NULL), err);
+}
+
+static int save(state *s, dreamd_error *err)
+{
+    return ctl_session_save(fill_copies(s, s->arguments.words[1], s->arguments.words[2]), err);
+}
+
+static int restore(state *s, dreamd_error *err)
+{
+    return ctl_session_restore(fill_copies(s, s->arguments.words[2], s->arguments.words[1]), err);
+}
+
 static const struct {
-    const char *name;
-    bool takes_id;
+    const char *name, *words; /* what follows it, for messages */
+    size_t least, most;       /* words, itself included */
     int (*run)(state *s, dreamd_error *err);
 } verbs[] = {
-    {"open", false, open_session},  {"show", true, show},   {"list", false, list},
-    {"close", true, close_session}, {"reset", true, reset},
+    {"open", "", 1, 1, open_session}, {"show", " ID", 2, 2, show},
+    {"list", "", 1, 1, list},         {"close", " ID", 2, 2, close_session},
+    {"reset", " ID", 2, 2, reset},    {"fork", " ID", 2, 2, fork_session},
+    {"save", " ID FILE", 3, 3, save}, {"restore", " FILE [ID]", 2, 3, restore},
 };
 
 static int run(state *s, int (*verb)(state *, dreamd_error *))
@@ -206,10 +255,12 @@ static int check_choices(state *s, const char *word)
 }
 
 /* --rows is a count when a session is opened, and a selection when it is reset. */
-static int check(state *s, const char *word, bool takes_id)
+static int check(state *s, size_t verb)
 {
-    if (s->arguments.word_count != (takes_id ? 2u : 1u)) {
-        return ctl_usage("session", "expected: dreamctl session %s%s", word, takes_id ? " ID" : "");
+    const char *word = verbs[verb].name;
+    size_t count = s->arguments.word_count;
+    if (count < verbs[verb].least || count > verbs[verb].most) {
+        return ctl_usage("session", "expected: dreamctl session %s%s", word, verbs[verb].words);
     }
     if (check_choices(s, word) != CTL_DONE) {
         return CTL_USAGE;
@@ -234,7 +285,7 @@ int ctl_cmd_session(int argc, char **argv)
     state s = {0};
     const ctl_option options[] = {
         {"model", CTL_TEXT, &s.model, NULL, "NAME", "open: name[@version|@alias]; list: only its"},
-        {"rows", CTL_TEXT, &s.rows, NULL, "N|I,J", "open: how many; reset: which"},
+        {"rows", CTL_TEXT, &s.rows, NULL, "N|I,J", "open: how many; the others: which"},
         {"seed", CTL_U64, &s.open.seed, &s.has_seed, "N", "key of the noise"},
         {"mode", CTL_FLAG, &s.mode, NULL, NULL, "open: latents at their mode, no randomness"},
         {"temperature", CTL_NUMBER, &s.open.temperature, &s.open.has_temperature, "T",
@@ -252,6 +303,13 @@ int ctl_cmd_session(int argc, char **argv)
          "open: by the continue head: never, threshold, sampled"},
         {"threshold", CTL_NUMBER, &s.open.threshold, &s.has_threshold, "C",
          "open: of --ending threshold (0.5)"},
+        {"history", CTL_U32, &s.open.history, NULL, "N", "open: states of each row to go back to"},
+        {"persist", CTL_FLAG, &s.open.persist, NULL, NULL,
+         "open: lives through a crash (dreamd serve --persist-sessions)"},
+        {"copies", CTL_U32, &s.copies.copies, NULL, "N", "fork: of each row (1)"},
+        {"into", CTL_TEXT, &s.copies.into, NULL, "I,J", "fork: over these rows, no new session"},
+        {"steps-back", CTL_U32, &s.copies.steps_back, NULL, "N", "fork: rows before N changes"},
+        {"reseed", CTL_U64, &s.copies.reseed, &s.copies.has_reseed, "N", "fork: other noise"},
         {0},
     };
     if (!ctl_parse(&s.arguments, argc, argv, options, "session")) {
@@ -264,9 +322,10 @@ int ctl_cmd_session(int argc, char **argv)
     const char *word = s.arguments.word_count ? s.arguments.words[0] : "";
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
         if (strcmp(word, verbs[i].name) == 0) {
-            int wrong = check(&s, word, verbs[i].takes_id);
+            int wrong = check(&s, i);
             return wrong ? wrong : run(&s, verbs[i].run);
         }
     }
-    return ctl_usage("session", "\"%s\" is none of open, show, list, close, reset", word);
+    return ctl_usage("session",
+                     "\"%s\" is none of open, show, list, close, reset, fork, save, restore", word);
 }

@@ -109,6 +109,20 @@ void ctl_print_chunk(const dreamd_session *session, const dreamd_chunk *chunk, u
 
 /* ---- commands ---- */
 
+/* dreamctl session fork | save | restore */
+typedef struct {
+    const ctl_common *common;
+    dreamd_client *client;
+    const char *id, *file, *rows, *into; /* NULL where they are not given */
+    uint32_t copies, steps_back;
+    bool has_reseed;
+    uint64_t reseed;
+    const dreamd_session_options *open; /* of a new session */
+} ctl_copies;
+int ctl_session_fork(const ctl_copies *copies, dreamd_error *err);
+int ctl_session_save(const ctl_copies *copies, dreamd_error *err);
+int ctl_session_restore(const ctl_copies *copies, dreamd_error *err);
+
 /* dreamctl agent --dream */
 typedef struct {
     const char *model;

@@ -14,7 +14,7 @@ static const struct {
     const char *help;
 } commands[] = {
     {"models", ctl_cmd_models, "list, show, register, alias, load, unload, delete"},
-    {"session", ctl_cmd_session, "open, show, list, close, reset"},
+    {"session", ctl_cmd_session, "open, show, list, close, reset, fork, save, restore"},
     {"step", ctl_cmd_step, "step a dream: actions in, rewards and observations out"},
     {"plan", ctl_cmd_plan, "let the model choose an action"},
     {"imagine", ctl_cmd_imagine, "whole imagined trajectories, into a file or a table"},

@@ -48,7 +48,7 @@ _dreamd() {
                     words=$(_dreamd_words "$program" "$command")
                 fi
                 case "$command $before" in
-                    "step step" | "plan plan" | "session show" | "session close" | "session reset")
+                    "step step" | "plan plan" | "session show" | "session close" | "session reset" | "session fork" | "session save")
                         words="$words $(_dreamd_ask session session_id)" ;;
                     "models show" | "models load" | "models unload" | "models alias" | "models delete")
                         words=$(_dreamd_ask models name) ;;

@@ -11,8 +11,8 @@
 #include "models/tensor/gemm.h"
 #include "models/tensor/kernels.h"
 
-static const bench_entry *const lists[] = {bench_kernels, bench_step, bench_decode, bench_rpc,
-                                           bench_queue};
+static const bench_entry *const lists[] = {bench_kernels, bench_step,  bench_decode,
+                                           bench_rpc,     bench_queue, bench_copies};
 
 static double now_us(void)
 {
@@ -70,16 +70,18 @@ static void print_report(const bench_report *r, bool json)
     double rate = r->rows > 0 ? r->rows / r->median_us * 1e6 : 0;
     double gflops = r->flop > 0 ? r->flop / r->median_us / 1e3 : 0;
     if (json) {
-        printf("{\"name\": \"%s\", \"median_us\": %.3f, \"p10_us\": %.3f, \"p90_us\": %.3f, "
-               "\"p99_us\": %.3f, \"repetitions\": %lld, \"rows_per_second\": %.1f, "
-               "\"gflops\": %.3f, \"allocations\": %lld, \"instructions\": \"%s\"}\n",
-               r->name, r->median_us, r->p10_us, r->p90_us, r->p99_us, (long long)r->repetitions,
-               rate, gflops, (long long)r->allocations, r->instructions);
+        printf(
+            "{\"name\": \"%s\", \"median_us\": %.3f, \"p10_us\": %.3f, \"p90_us\": %.3f, "
+            "\"p99_us\": %.3f, \"repetitions\": %lld, \"rows_per_second\": %.1f, "
+            "\"gflops\": %.3f, \"bytes\": %.0f, \"allocations\": %lld, \"instructions\": \"%s\"}\n",
+            r->name, r->median_us, r->p10_us, r->p90_us, r->p99_us, (long long)r->repetitions, rate,
+            gflops, r->bytes, (long long)r->allocations, r->instructions);
     } else {
         printf("%-28s %10.2f us (p10 %.2f, p90 %.2f, p99 %.2f, %lld times)", r->name, r->median_us,
                r->p10_us, r->p90_us, r->p99_us, (long long)r->repetitions);
         printf(rate > 0 ? "  %.0f rows/s" : "", rate);
         printf(gflops > 0 ? "  %.1f GFLOP/s" : "", gflops);
+        printf(r->bytes > 0 ? "  %.0f bytes" : "", r->bytes);
         printf("\n");
     }
     fflush(stdout);

@@ -25,6 +25,7 @@ typedef struct {
     int64_t repetitions;
     double rows;              /* worlds advanced by one repetition; 0 where that says nothing */
     double flop;              /* of one repetition */
+    double bytes;             /* that it brought; 0 where that says nothing */
     int64_t allocations;      /* dr_mem calls while timing; -1 where it was not counted */
     const char *instructions; /* "avx2" */
 } bench_report;
@@ -36,7 +37,8 @@ typedef struct {
 } bench_entry;
 
 /* Each ends in a NULL name. */
-extern const bench_entry bench_kernels[], bench_step[], bench_decode[], bench_rpc[], bench_queue[];
+extern const bench_entry bench_kernels[], bench_step[], bench_decode[], bench_rpc[], bench_queue[],
+    bench_copies[];
 
 /* Repeats `work(ud)` for the given time (at least 20 times after a warm-up) and fills the
  * report's times, repetitions and allocations. A failing repetition ends it. */

@@ -147,7 +147,7 @@ class Daemon:
         endpoint = folder / "endpoint.json"
         start = time.monotonic()
         self.process = subprocess.Popen([str(build / "dreamd"), "serve", "--data", str(folder / "data"), "--listen", "127.0.0.1:0",
-                                         "--http-listen", "none", "--endpoint-file", str(endpoint)], cwd=ROOT, stderr=subprocess.DEVNULL)
+                                         "--http-listen", "none", "--persist-sessions", "--endpoint-file", str(endpoint)], cwd=ROOT, stderr=subprocess.DEVNULL)
         while not endpoint.exists():
             if self.process.poll() is not None or time.monotonic() - start > 30:
                 raise RuntimeError("dreamd serve did not start")
@@ -164,6 +164,18 @@ class Daemon:
         return self.process.wait(timeout=20)
 
 
+def say_copies(report, copies):
+    def both(what, say):
+        return " and ".join(say(copies[f"{what}/rows_{rows}"]) for rows in (1, 1024))
+
+    def time_of(row):
+        return f"{row['median_us']:.0f} us"
+
+    report.say(f"over loopback, one row and 1,024: Fork into a new session {both('fork', time_of)}; "
+               f"GetState {both('get_state', time_of)} ({both('get_state', lambda row: format(row['bytes'], ',.0f'))} bytes); "
+               f"Step that is on the disk before it is answered {both('kept_step', time_of)}")
+
+
 def server(report, build):
     with tempfile.TemporaryDirectory(prefix="dreamd-bench-") as name:
         folder = pathlib.Path(name)
@@ -178,6 +190,8 @@ def server(report, build):
         for _ in range(ROUNDS):
             steps.append(bench(build, "rpc/step", address=daemon.address, seconds=0.6))
             echoes.append(bench(build, "rpc/echo", address=echo_address, seconds=0.6))
+        copies = {name: bench(build, name, address=daemon.address, seconds=0.6)
+                  for what in ("fork", "get_state", "kept_step") for name in (f"{what}/rows_1", f"{what}/rows_1024")}
         echo.stdin.close()
         echo.wait()
         in_python = Report()
@@ -191,6 +205,8 @@ def server(report, build):
     report.say(f"| bare nghttp2 echo | {middle(echoes, 'median_us'):.1f} | {middle(echoes, 'p99_us'):.1f} |")
     report.say(f"| ratio | {middle(steps, 'median_us') / middle(echoes, 'median_us'):.2f} | "
                f"{middle(steps, 'p99_us') / middle(echoes, 'p99_us'):.2f} |")
+    report.say()
+    say_copies(report, copies)
     report.say()
     report.say(f"start to ready: {first.seconds:.2f} s on an empty data folder, {daemon.seconds:.2f} s again: "
                f"{report.bar(max(first.seconds, daemon.seconds) <= START_BAR_S)} (<= {START_BAR_S:.0f} s)")

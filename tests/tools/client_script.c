@@ -5,6 +5,7 @@
  * One command a line, one line of answer: the code's name, then what the command gives.
  *     health | open MODEL ROWS | attach ID | observe X... | step X... | act | plan SETTINGS
  *     decode | refresh | close | imagine STEPS | next [STEPS]
+ *     fork COPIES (and goes on with the new session) | into ROW (from row 0) | keep | put
  */
 #include "client/c/dreamd.h"
 
@@ -66,6 +67,35 @@ static int next(const char *steps)
     return code == DREAMD_OK ? dreamd_imagine_next(&chunk, session, &err) : code;
 }
 
+/* What "keep" kept. */
+static uint8_t *state;
+static size_t state_bytes;
+
+static int copy(const char *word, const char *rest)
+{
+    const uint32_t first = 0, number = (uint32_t)strtoul(rest, NULL, 10);
+    dreamd_session *made = NULL;
+    if (strcmp(word, "keep") == 0) {
+        free(state);
+        return dreamd_get_state(&state, &state_bytes, session, NULL, &err);
+    }
+    if (strcmp(word, "put") == 0) {
+        return dreamd_set_state(session, state, state_bytes, NULL, &err);
+    }
+    if (strcmp(word, "into") == 0) {
+        const dreamd_fork_options options = {
+            .rows = &first, .row_count = 1, .into = &number, .into_count = 1};
+        return dreamd_session_fork(NULL, session, &options, &err);
+    }
+    const dreamd_fork_options options = {.copies = number};
+    int code = dreamd_session_fork(&made, session, &options, &err);
+    if (code == DREAMD_OK) {
+        dreamd_session_detach(session);
+        session = made;
+    }
+    return code;
+}
+
 static int with_session(const char *word, char *rest)
 {
     float values[64];
@@ -100,6 +130,9 @@ static void run(char *word, char *rest)
     } else if (session && strcmp(word, "next") == 0) {
         print_code(next(rest));
         print_floats("reward");
+    } else if (session && (strcmp(word, "fork") == 0 || strcmp(word, "into") == 0 ||
+                           strcmp(word, "keep") == 0 || strcmp(word, "put") == 0)) {
+        print_code(copy(word, rest));
     } else if (strcmp(word, "health") == 0) {
         print_code(dreamd_health(client, rest, &err));
     } else if (strcmp(word, "open") == 0) {
@@ -152,6 +185,7 @@ int main(int argc, char **argv)
         err = (dreamd_error){0};
         run(line, blank ? blank + 1 : line + strlen(line));
     }
+    free(state);
     dreamd_session_detach(session);
     dreamd_disconnect(client);
     return 0;
