@@ -265,6 +265,10 @@ static void on_starts(dr_open_starts *starts)
     dr_daemon *daemon = oc->daemon;
     dr_call *call = oc->call;
     bool is_lost = dr_call_is_over(call) && !oc->options.request_id[0];
+    if (starts->session) {
+        dr_daemon_note_work(call, starts->session->model, &starts->verb.work,
+                            starts->error.code == DR_OK ? oc->options.rows : 0);
+    }
     if (starts->error.code == DR_OK && !is_lost) {
         keep(oc);
     } else {

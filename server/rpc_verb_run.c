@@ -403,7 +403,8 @@ static void on_back(dr_loop_item *item)
     dr_error *err = &vc->verb.work.error;
     vc->in_queue = false;
     dr_call_set_ud(call, NULL);
-    dr_daemon_note_work(call, vc->served, &vc->verb.work, err->code == DR_OK ? vc->count : 0);
+    dr_daemon_note_work(call, vc->served, &vc->verb.work,
+                        err->code == DR_OK ? vc->verb.work.rows : 0);
     if (!dr_call_is_over(call) && err->code == DR_OK && session->closed) {
         dr_fail_field(err, DR_NOT_FOUND, "session_id", "session %s was closed meanwhile",
                       session->id);

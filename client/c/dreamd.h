@@ -342,8 +342,9 @@ void dreamd_imagine_end(dreamd_session *session);
  *         reward = dreamd_floats(one, "reward", NULL);
  *
  * Several requests of one session may be under way; the daemon does them in order. The stream has a
- * connection of its own, so other calls of the client go on beside it. When it is lost (UNAVAILABLE)
- * close it, open another, dreamd_session_refresh() each session and go on where it stands. */
+ * connection of its own, so other calls of the client go on beside it. When it is lost
+ * (UNAVAILABLE) close it, open another, dreamd_session_refresh() each session and go on where it
+ * stands. */
 
 typedef struct {
     uint32_t timeout_ms; /* deadline of each request, from its arrival; 0 = none */

@@ -338,3 +338,18 @@ def test_sampled_endings_come_as_often_as_continue_says(client):
             last = reply["terminated"].tobytes()
         assert abs(ends - expected) < 5 * np.sqrt(variance)
         assert variance > 100
+
+
+def test_rows_start_again_in_a_stream_of_requests_too(client):
+    """Opened, stepped past ends and closed by Interact: the replies are those of single calls."""
+    fields = dict(model="tiny", rows=3, seed=4, autoreset=SAME_STEP, horizon=2, start_source=FILE)
+    outputs = [*OBSERVATION, "final_observation", "started"]
+    session = client.open(**fields).session_id
+    expected = [client.step(session, actions(3, step), outputs=outputs).raw_contents for step in range(6)]
+    opened = simulation.OpenSessionRequest(**fields)
+    answers = client.simulation.Interact(iter([simulation.InteractRequest(id=1, open_session=opened)]))
+    streamed = next(answers).open_session.session.session_id
+    steps = [put(simulation.StepRequest(session_id=streamed, outputs=outputs), action=actions(3, step))
+             for step in range(6)]
+    requests = [simulation.InteractRequest(id=i, step=step) for i, step in enumerate(steps)]
+    assert [a.step.raw_contents for a in client.simulation.Interact(iter(requests))] == expected
