@@ -25,6 +25,22 @@ BAD = {
 }
 
 
+def without_decoder(manifest):
+    manifest["name"] = "blind"
+    del manifest["config"]["decoder"]
+
+
+def drop_decoder(header, data):
+    """The same weights, packed anew."""
+    kept, packed = {}, b""
+    for name, entry in header.items():
+        if name != "__metadata__" and not name.startswith("decoder."):
+            first, limit = entry["data_offsets"]
+            kept[name] = entry | {"data_offsets": [len(packed), len(packed) + limit - first]}
+            packed += data[first:limit]
+    return kept, packed
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("starts")
@@ -34,6 +50,7 @@ def served(tmp_path_factory):
         write_starts(bad, **BAD[name][0])
     copy(zoo / "tiny", zoo / "none", manifest=lambda m: m.update(name="none"))
     write_starts(zoo / "tiny", **OBSERVATIONS)
+    copy(zoo / "tiny", zoo / "blind", manifest=without_decoder, weights=drop_decoder, probe=False)
     for name in ("pendulum", "cartpole"):
         copy(ROOT / "models/zoo" / name, zoo / name)
     one = Daemon(folder, "--zoo", zoo)
@@ -219,6 +236,19 @@ def test_the_shipped_models_start_at_recorded_observations(client, name):
         decoded = arrays(client.simulation.Decode(decode))["observation"]
         for column in (0, 1):
             assert np.corrcoef(decoded[:, column], recorded[:, column])[0, 1] > 0.8
+
+
+def test_a_model_without_a_decoder_starts_at_observations_all_the_same(client):
+    session = client.open("blind", rows=2, start_source=FILE, horizon=1,
+                          autoreset=simulation.AUTORESET_MODE_SAME_STEP).session_id
+    reply = arrays(client.reset(session, start_indices=[2, 5], outputs=["observation", "value"]))
+    for name, array in RECORDED.items():
+        assert reply[name].tobytes() == array[[2, 5]].tobytes()
+    reply = arrays(client.step(session, np.ones((2, 2)), outputs=["reward", "value", "started"]))
+    assert reply["started"].all()
+    for wanted in ("observation", "final_observation"):
+        fails(grpc.StatusCode.FAILED_PRECONDITION, lambda wanted=wanted: client.step(
+            session, np.ones((2, 2)), outputs=[wanted]))
 
 
 def test_starts_of_other_types_are_read_as_numbers(served, client, tmp_path):
