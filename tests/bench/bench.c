@@ -11,8 +11,8 @@
 #include "models/tensor/gemm.h"
 #include "models/tensor/kernels.h"
 
-static const bench_entry *const lists[] = {bench_kernels, bench_step,  bench_decode,
-                                           bench_rpc,     bench_queue, bench_copies};
+static const bench_entry *const lists[] = {bench_kernels, bench_step,   bench_decode, bench_rpc,
+                                           bench_queue,   bench_copies, bench_load};
 
 static double now_us(void)
 {
@@ -27,11 +27,21 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+void bench_fill(bench_report *report, double *times, int64_t count)
+{
+    qsort(times, (size_t)count, sizeof *times, compare);
+    report->median_us = count ? times[count / 2] : 0;
+    report->p10_us = count ? times[count / 10] : 0;
+    report->p90_us = count ? times[count * 9 / 10] : 0;
+    report->p99_us = count ? times[count * 99 / 100] : 0;
+    report->repetitions = count;
+}
+
 dr_code bench_time(bench_report *report, double seconds, dr_code (*work)(void *, dr_error *),
                    void *ud, dr_error *err)
 {
-    enum { LEAST = 20, MOST = 1 << 20, WARM = 5 };
-    for (int i = 0; i < WARM; i++) {
+    enum { LEAST = 20, MOST = 1 << 20 };
+    for (int i = 0; i < BENCH_WARM; i++) {
         dr_code code = work(ud, err);
         if (code != DR_OK) {
             return code;
@@ -55,33 +65,31 @@ dr_code bench_time(bench_report *report, double seconds, dr_code (*work)(void *,
         last = now;
     }
     report->allocations = (int64_t)(dr_mem_get_stats().allocations - before);
-    qsort(times, (size_t)count, sizeof *times, compare);
-    report->median_us = times[count / 2];
-    report->p10_us = times[count / 10];
-    report->p90_us = times[count * 9 / 10];
-    report->p99_us = times[count * 99 / 100];
-    report->repetitions = count;
+    bench_fill(report, times, count);
     dr_mem_free(times);
     return DR_OK;
 }
 
 static void print_report(const bench_report *r, bool json)
 {
-    double rate = r->rows > 0 ? r->rows / r->median_us * 1e6 : 0;
+    double rate = r->rate > 0 ? r->rate : r->rows > 0 ? r->rows / r->median_us * 1e6 : 0;
     double gflops = r->flop > 0 ? r->flop / r->median_us / 1e3 : 0;
     if (json) {
         printf(
             "{\"name\": \"%s\", \"median_us\": %.3f, \"p10_us\": %.3f, \"p90_us\": %.3f, "
             "\"p99_us\": %.3f, \"repetitions\": %lld, \"rows_per_second\": %.1f, "
-            "\"gflops\": %.3f, \"bytes\": %.0f, \"allocations\": %lld, \"instructions\": \"%s\"}\n",
+            "\"gflops\": %.3f, \"bytes\": %.0f, \"allocations\": %lld, \"instructions\": \"%s\", "
+            "\"server_us_per_row\": %.3f}\n",
             r->name, r->median_us, r->p10_us, r->p90_us, r->p99_us, (long long)r->repetitions, rate,
-            gflops, r->bytes, (long long)r->allocations, r->instructions);
+            gflops, r->bytes, (long long)r->allocations, r->instructions, r->server_us_per_row);
     } else {
         printf("%-28s %10.2f us (p10 %.2f, p90 %.2f, p99 %.2f, %lld times)", r->name, r->median_us,
                r->p10_us, r->p90_us, r->p99_us, (long long)r->repetitions);
         printf(rate > 0 ? "  %.0f rows/s" : "", rate);
         printf(gflops > 0 ? "  %.1f GFLOP/s" : "", gflops);
         printf(r->bytes > 0 ? "  %.0f bytes" : "", r->bytes);
+        printf(r->server_us_per_row > 0 ? "  %.2f us of the server a row" : "",
+               r->server_us_per_row);
         printf("\n");
     }
     fflush(stdout);
@@ -125,7 +133,7 @@ static int list(void)
 static int usage(void)
 {
     fprintf(stderr, "usage: bench [--list] [--echo] [--json] [--seconds S] [--checkpoint DIR] "
-                    "[--address HOST:PORT] NAME...\n");
+                    "[--address HOST:PORT] [--pid PID] [--sessions N] NAME...\n");
     return 2;
 }
 
@@ -151,6 +159,12 @@ int main(int argc, char **argv)
             i++;
         } else if (strcmp(word, "--address") == 0 && value) {
             options.address = value;
+            i++;
+        } else if (strcmp(word, "--pid") == 0 && value) {
+            options.pid = (pid_t)strtol(value, NULL, 10);
+            i++;
+        } else if (strcmp(word, "--sessions") == 0 && value) {
+            options.sessions = (int)strtol(value, NULL, 10);
             i++;
         } else if (word[0] == '-') {
             return usage();
