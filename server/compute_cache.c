@@ -69,6 +69,7 @@ static dr_code compile(dr_kept_graph *kept, const dr_verb_work *work, dr_error *
     dr_model_retain(work->model);
     *kept = (dr_kept_graph){
         .model = work->model, .verb = key->verb, .outputs = key->outputs, .compiled = compiled};
+    dr_model_find_state(&kept->state, work->model, compiled);
     for (int i = 0; i < graph_count && i < DR_OUTPUTS_MAX; i++) {
         bool wanted = key->outputs >> i & 1;
         kept->output_index[i] =

@@ -10,6 +10,7 @@ typedef struct {
     uint64_t outputs;
     uint64_t used; /* when, in batches of this thread */
     dr_compiled *compiled;
+    dr_state_ports state;
     int output_index[DR_OUTPUTS_MAX]; /* of the compiled graph */
 } dr_kept_graph;
 

@@ -60,10 +60,31 @@ static void put_one_hot(float *to, const dr_verb_input *input, size_t first, siz
     }
 }
 
-static void put_input(dr_compiled *compiled, const dr_verb_input *input, uint32_t at,
+/* Where inputs of a batch go: its works name theirs alike, most often by one and the same text. */
+typedef struct {
+    const char *names[4];
+    int indices[4];
+    int count;
+} input_index;
+
+static int find_input(input_index *known, const dr_compiled *compiled, const char *name)
+{
+    for (int i = 0; i < known->count; i++) {
+        if (known->names[i] == name) {
+            return known->indices[i];
+        }
+    }
+    int index = dr_compiled_find_input(compiled, name);
+    if (known->count < (int)DR_COUNT(known->names)) {
+        known->names[known->count] = name;
+        known->indices[known->count++] = index;
+    }
+    return index;
+}
+
+static void put_input(dr_compiled *compiled, int index, const dr_verb_input *input, uint32_t at,
                       const dr_work_slice *slice)
 {
-    int index = dr_compiled_find_input(compiled, input->name);
     if (index < 0) {
         return; /* the wanted outputs do not depend on it */
     }
@@ -89,22 +110,23 @@ static void put_input(dr_compiled *compiled, const dr_verb_input *input, uint32_
     }
 }
 
-static void put_slice(const dr_kept_graph *kept, dr_noise_key *keys, uint32_t at,
-                      const dr_work_slice *slice)
+static void put_slice(const dr_kept_graph *kept, input_index *known, dr_noise_key *keys,
+                      uint32_t at, const dr_work_slice *slice)
 {
     const dr_verb_work *work = (const dr_verb_work *)slice->work;
     size_t state_width = (size_t)dr_model_state_width(work->model);
     memcpy(keys + at, work->keys + slice->first, slice->rows * sizeof *keys);
     if (work->states && !work->rows) {
-        dr_model_put_state(work->model, kept->compiled, (int)at, (int)slice->rows,
-                           work->states + slice->first * state_width);
+        dr_model_put_state_at(&kept->state, work->model, kept->compiled, (int)at, (int)slice->rows,
+                              work->states + slice->first * state_width);
     }
     for (uint32_t i = 0; work->states && work->rows && i < slice->rows; i++) {
-        dr_model_put_state(work->model, kept->compiled, (int)(at + i), 1,
-                           work->states + work->rows[slice->first + i] * state_width);
+        dr_model_put_state_at(&kept->state, work->model, kept->compiled, (int)(at + i), 1,
+                              work->states + work->rows[slice->first + i] * state_width);
     }
     for (int i = 0; i < work->input_count; i++) {
-        put_input(kept->compiled, &work->inputs[i], at, slice);
+        int index = find_input(known, kept->compiled, work->inputs[i].name);
+        put_input(kept->compiled, index, &work->inputs[i], at, slice);
     }
 }
 
@@ -170,8 +192,8 @@ static void get_rows(const dr_kept_graph *kept, const dr_verb_work *work, uint32
 {
     if (work->states_out) {
         size_t state_width = (size_t)dr_model_state_width(work->model);
-        dr_model_get_state(work->model, kept->compiled, (int)at, (int)rows,
-                           work->states_out + first * state_width);
+        dr_model_get_state_at(&kept->state, work->model, kept->compiled, (int)at, (int)rows,
+                              work->states_out + first * state_width);
     }
     for (int i = 0; i < work->output_count; i++) {
         get_output(kept, &work->outputs[i], at, first, rows);
@@ -208,8 +230,9 @@ static uint64_t now_ns(void)
 static void run_verb(dr_kept_graph *kept, dr_noise_key *keys, dr_batch *batch)
 {
     uint32_t at = 0;
+    input_index known = {.count = 0};
     for (uint32_t i = 0; i < batch->slice_count; i++) {
-        put_slice(kept, keys, at, &batch->slices[i]);
+        put_slice(kept, &known, keys, at, &batch->slices[i]);
         at += batch->slices[i].rows;
     }
     dr_compiled_run(kept->compiled, (int)at, keys);

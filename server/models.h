@@ -30,8 +30,10 @@ typedef struct {
 } dr_served_output;
 
 typedef struct {
-    int count;        /* at most DR_OUTPUTS_MAX: an output set is 64 bits */
-    double row_flops; /* of a row with all outputs */
+    int count;         /* at most DR_OUTPUTS_MAX: an output set is 64 bits */
+    double row_flops;  /* of a row with all outputs */
+    uint64_t state;    /* the set of those that are parts of the latent */
+    uint64_t defaults; /* those of a Step that names none */
     dr_served_output *list;
 } dr_served_verb;
 
@@ -66,6 +68,8 @@ dr_served *dr_served_retain(dr_served *served);
 void dr_served_release(dr_served *served);
 /* The index of a verb's output, or -1. */
 int dr_served_find_output(const dr_served *served, dr_verb verb, const char *name);
+/* The set of outputs that are called `name`, or whose names begin with it and a dot. */
+uint64_t dr_served_match(const dr_served_verb *outputs, const char *name);
 /* Writes the initial state of each key into states [rows, state_width]. [loop] */
 void dr_served_put_initial(const dr_served *served, float *states, const dr_noise_key *keys,
                            uint32_t rows);

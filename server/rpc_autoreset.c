@@ -173,7 +173,7 @@ static dr_code make_work(bool *again, dr_verb_call *vc, const uint32_t *places, 
     };
     if (vc->observes_starts) {
         vc->verb.states_out = vc->session->scratch;
-        set |= dr_verb_state_outputs(vc->served, verb);
+        set |= vc->served->verbs[verb].state;
         if (!dr_verb_observe_starts(vc, err)) {
             return err->code;
         }

@@ -98,7 +98,7 @@ dr_code dr_open_starts_begin(bool *waits, dr_open_starts *os, dr_arena *arena, d
     dr_work *work = &os->verb.work;
     work->key = (dr_lane_key){.model = served->model,
                               .verb = DR_VERB_OBSERVE,
-                              .outputs = dr_verb_state_outputs(served, DR_VERB_OBSERVE)};
+                              .outputs = served->verbs[DR_VERB_OBSERVE].state};
     work->owner = &session->owner;
     work->rows = session->options.rows;
     work->batch_rows = served->batch_rows;

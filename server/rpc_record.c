@@ -118,7 +118,9 @@ void dr__call_record(dr_call *call, const dr_error *err)
 
 void dr_call_note_session(dr_call *call, const char *id)
 {
-    snprintf(call->session_id, sizeof call->session_id, "%s", id);
+    size_t length = strnlen(id, sizeof call->session_id - 1);
+    memcpy(call->session_id, id, length);
+    call->session_id[length] = '\0';
 }
 
 void dr_call_note_work(dr_call *call, const dr_call_work *work)

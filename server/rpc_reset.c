@@ -184,7 +184,7 @@ static dr_code choose_outputs(dr_verb_call *vc, dr_error *err)
         return dr_verb_lay_out(vc, verb, 0, err);
     }
     vc->verb.states_out = vc->session->scratch;
-    code = dr_verb_lay_out(vc, verb, dr_verb_state_outputs(vc->served, verb), err);
+    code = dr_verb_lay_out(vc, verb, vc->served->verbs[verb].state, err);
     for (uint32_t m = 0; m < vc->made_count && code == DR_OK; m++) {
         const dr_made_leaf *made = &vc->made[m];
         for (uint32_t i = 0; i < vc->count; i++) {

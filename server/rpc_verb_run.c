@@ -128,7 +128,8 @@ dr_code dr_verb_lay_out(dr_verb_call *vc, dr_verb verb, uint64_t hidden, dr_erro
     uint64_t table_bytes = aligned(state_bytes * vc->count);
     bool has_parts = vc->wanted.makes >= DR_MAKES_PART;
     uint64_t bytes = (copies ? table_bytes : 0) + (has_parts ? table_bytes : 0);
-    vc->outputs = dr_arena_zalloc(dr_call_arena(vc->call), DR_OUTPUTS_MAX, sizeof *vc->outputs);
+    vc->outputs =
+        dr_arena_alloc(dr_call_arena(vc->call), ((size_t)graph_count + 1) * sizeof *vc->outputs);
     if (!vc->outputs) {
         return dr_mem_fail(err, "outputs of a request");
     }

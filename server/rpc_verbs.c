@@ -7,8 +7,6 @@
 #include "models/base/mem.h"
 #include "server/rpc_verbs.h"
 
-/* What a default is made of; ended by NULL. */
-static const char *const STEP_DEFAULTS[] = {"reward", "continue", NULL};
 static const char *const OBSERVATION[] = {"observation", NULL};
 
 /* ---- the common way ---- */
@@ -113,18 +111,11 @@ void dr_verb_start(dr_call *call, const void *request, const dr_wire_request *wi
     }
 }
 
-uint64_t dr_verb_state_outputs(const dr_served *served, dr_verb verb)
-{
-    dr_wire_outputs all = {0};
-    static const char *const STATE[] = {"state", NULL};
-    dr_wire_outputs_add(&all, served, verb, STATE);
-    return all.set;
-}
-
 dr_verb_input *dr_verb_new_inputs(dr_verb_call *vc, dr_error *err)
 {
-    dr_verb_input *inputs =
-        dr_arena_zalloc(dr_call_arena(vc->call), DR_SPACE_LEAVES_MAX + 2, sizeof *inputs);
+    const dr_manifest *manifest = vc->served->manifest;
+    size_t most = manifest->action_space->leaf_count + manifest->observation_space->leaf_count;
+    dr_verb_input *inputs = dr_arena_alloc(dr_call_arena(vc->call), (most + 1) * sizeof *inputs);
     if (!inputs) {
         dr_mem_fail(err, "inputs of a request");
     }
@@ -169,7 +160,7 @@ static dr_code check_final(const dr_verb_call *vc, dr_error *err)
 static dr_code choose_step_outputs(dr_verb_call *vc, dr_error *err)
 {
     if (vc->wire.n_outputs == 0) {
-        dr_wire_outputs_add(&vc->wanted, vc->served, DR_VERB_STEP, STEP_DEFAULTS);
+        vc->wanted.set = vc->served->verbs[DR_VERB_STEP].defaults;
         vc->wanted.makes = DR_MAKES_TERMINATED | DR_MAKES_TRUNCATED;
         return DR_OK;
     }
@@ -207,7 +198,7 @@ static dr_code prepare_step(dr_verb_call *vc, dr_wire_tensors *tensors, const vo
     if (code != DR_OK) {
         return code;
     }
-    uint64_t hidden = dr_verb_state_outputs(vc->served, DR_VERB_STEP);
+    uint64_t hidden = vc->served->verbs[DR_VERB_STEP].state;
     if (session->options.ending.rule != DR_ENDING_NEVER) {
         hidden |= UINT64_C(1) << dr_served_find_output(vc->served, DR_VERB_STEP, "continue");
     }
@@ -273,8 +264,7 @@ static dr_code prepare_observe(dr_verb_call *vc, dr_wire_tensors *tensors, const
     vc->verb.states = vc->session->states;
     vc->verb.rows = vc->rows;
     vc->verb.states_out = vc->session->scratch;
-    return dr_verb_lay_out(vc, DR_VERB_OBSERVE, dr_verb_state_outputs(vc->served, DR_VERB_OBSERVE),
-                           err);
+    return dr_verb_lay_out(vc, DR_VERB_OBSERVE, vc->served->verbs[DR_VERB_OBSERVE].state, err);
 }
 
 void dr_rpc_observe(dr_call *call, const void *message)

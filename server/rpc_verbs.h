@@ -129,8 +129,6 @@ void dr_verb_describe(dr_verb_output *out, const dr_served *served, dr_verb verb
 /* Lays out vc->outputs for `wanted` and what `hidden` adds, and vc->made; copies latents where
  * nothing changes. */
 DR_CHECKED dr_code dr_verb_lay_out(dr_verb_call *vc, dr_verb verb, uint64_t hidden, dr_error *err);
-/* The latent's parts among a verb's outputs. */
-uint64_t dr_verb_state_outputs(const dr_served *served, dr_verb verb);
 /* Hands the rows to the scheduler; the answer comes by itself. */
 DR_CHECKED dr_code dr_verb_submit(dr_verb_call *vc, dr_error *err);
 /* Commits and answers at once, for what needs no computation. */

@@ -33,6 +33,22 @@ static const dr_space_leaf *find_leaf(const dr_manifest *manifest, const char *o
     return NULL;
 }
 
+uint64_t dr_served_match(const dr_served_verb *outputs, const char *name)
+{
+    uint64_t below = 0;
+    size_t length = strlen(name);
+    for (int i = 0; i < outputs->count; i++) {
+        const char *have = outputs->list[i].name;
+        if (strcmp(have, name) == 0) {
+            return UINT64_C(1) << i;
+        }
+        if (strncmp(have, name, length) == 0 && have[length] == '.') {
+            below |= UINT64_C(1) << i;
+        }
+    }
+    return below;
+}
+
 static dr_code list_outputs(dr_served *served, dr_error *err)
 {
     for (int verb = 0; verb < DR_VERB_COUNT; verb++) {
@@ -55,6 +71,10 @@ static dr_code list_outputs(dr_served *served, dr_error *err)
             list[i].leaf = find_leaf(served->manifest, list[i].name);
         }
         served->verbs[verb] = (dr_served_verb){.count = count, .list = list};
+        dr_served_verb *outputs = &served->verbs[verb];
+        outputs->state = dr_served_match(outputs, "state");
+        outputs->defaults =
+            dr_served_match(outputs, "reward") | dr_served_match(outputs, "continue");
     }
     return DR_OK;
 }

@@ -183,9 +183,9 @@ static dr_code take(dr_wire_tensor **out, size_t *index, dr_wire_tensors *tensor
         wanted[i + 1] = shape[i];
     }
     char expected[96], found[96], why[240];
-    dr_shape_format(expected, sizeof expected, rank + 1, wanted);
     dr_wire_tensor *t = find(tensors, name, index);
     if (!t) {
+        dr_shape_format(expected, sizeof expected, rank + 1, wanted);
         list_spare(why, sizeof why, tensors);
         return dr_fail_field(err, DR_INVALID_ARGUMENT, "tensors",
                              "tensor \"%.64s\" is missing, expected one of shape %s (rows first)%s",
@@ -196,6 +196,7 @@ static dr_code take(dr_wire_tensor **out, size_t *index, dr_wire_tensors *tensor
         same = t->tensor.shape[i] == wanted[i];
     }
     if (!same) {
+        dr_shape_format(expected, sizeof expected, rank + 1, wanted);
         snprintf(why, sizeof why, "shape is %s, expected %s (rows first)",
                  dr_shape_format(found, sizeof found, t->tensor.rank, t->tensor.shape), expected);
         return fail_tensor(err, *index, "shape", name, why);
@@ -328,9 +329,12 @@ dr_code dr_wire_take_space(dr_verb_input *out, int *count, dr_wire_tensors *tens
                            dr_arena *arena, dr_error *err)
 {
     for (uint32_t i = 0; i < space->leaf_count; i++) {
-        char name[96];
-        dr_leaf_name(name, sizeof name, prefix, &space->leaves[i]);
-        const char *kept = dr_arena_strndup(arena, name, strlen(name));
+        const char *kept = prefix;
+        if (space->leaves[i].key[0]) {
+            char name[96];
+            dr_leaf_name(name, sizeof name, prefix, &space->leaves[i]);
+            kept = dr_arena_strndup(arena, name, strlen(name));
+        }
         if (!kept) {
             return dr_mem_fail(err, "names of inputs");
         }

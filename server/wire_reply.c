@@ -49,23 +49,6 @@ static dr_code fail_output(dr_error *err, size_t index, const char *name, const 
                          served->name, list);
 }
 
-/* Exactly that name, or all below it. */
-static uint64_t match(const dr_served_verb *outputs, const char *name)
-{
-    uint64_t below = 0;
-    size_t length = strlen(name);
-    for (int i = 0; i < outputs->count; i++) {
-        const char *have = outputs->list[i].name;
-        if (strcmp(have, name) == 0) {
-            return UINT64_C(1) << i;
-        }
-        if (strncmp(have, name, length) == 0 && have[length] == '.') {
-            below |= UINT64_C(1) << i;
-        }
-    }
-    return below;
-}
-
 /* "state": all parts of the latent; "state.deter": one. */
 static unsigned match_parts(const dr_model *model, const char *name)
 {
@@ -139,7 +122,7 @@ dr_code dr_wire_outputs_read(dr_wire_outputs *out, size_t count, char *const *na
     }
     for (size_t i = 0; i < count; i++) {
         unsigned made = makes & find_made(names[i]);
-        uint64_t found = made ? 0 : match(&served->verbs[verb], names[i]), leaves = 0;
+        uint64_t found = made ? 0 : dr_served_match(&served->verbs[verb], names[i]), leaves = 0;
         if (makes & DR_MAKES_FINAL) {
             leaves = match_leaves(served, verb, "final_observation", names[i], true);
         }
@@ -165,7 +148,7 @@ int dr_wire_outputs_add(dr_wire_outputs *out, const dr_served *served, dr_verb v
 {
     int added = 0;
     for (; *names; names++) {
-        uint64_t found = match(&served->verbs[verb], *names);
+        uint64_t found = dr_served_match(&served->verbs[verb], *names);
         out->set |= found;
         added += found != 0;
     }

@@ -155,5 +155,14 @@ void dr_model_put_state(const dr_model *model, dr_compiled *compiled, int first_
                         const float *states);
 void dr_model_get_state(const dr_model *model, const dr_compiled *compiled, int first_row, int rows,
                         float *states);
+/* The same where it is done often: the parts' places in a compiled graph are looked up once. */
+typedef struct {
+    int inputs[DR_STATE_PARTS_MAX], outputs[DR_STATE_PARTS_MAX]; /* -1: it is not there */
+} dr_state_ports;
+void dr_model_find_state(dr_state_ports *out, const dr_model *model, const dr_compiled *compiled);
+void dr_model_put_state_at(const dr_state_ports *ports, const dr_model *model,
+                           dr_compiled *compiled, int first_row, int rows, const float *states);
+void dr_model_get_state_at(const dr_state_ports *ports, const dr_model *model,
+                           const dr_compiled *compiled, int first_row, int rows, float *states);
 
 #endif

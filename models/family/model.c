@@ -365,14 +365,31 @@ static const char *part_name(char name[48], const dr_state_part *part)
     return name;
 }
 
+void dr_model_find_state(dr_state_ports *out, const dr_model *model, const dr_compiled *compiled)
+{
+    for (int i = 0; i < model->shape.part_count; i++) {
+        char name[48];
+        part_name(name, &model->shape.parts[i]);
+        out->inputs[i] = dr_compiled_find_input(compiled, name);
+        out->outputs[i] = dr_compiled_find_output(compiled, name);
+    }
+}
+
 void dr_model_put_state(const dr_model *model, dr_compiled *compiled, int first_row, int rows,
                         const float *states)
 {
+    dr_state_ports ports;
+    dr_model_find_state(&ports, model, compiled);
+    dr_model_put_state_at(&ports, model, compiled, first_row, rows, states);
+}
+
+void dr_model_put_state_at(const dr_state_ports *ports, const dr_model *model,
+                           dr_compiled *compiled, int first_row, int rows, const float *states)
+{
     int column = 0;
     for (int i = 0; i < model->shape.part_count; i++) {
-        char name[48];
         int width = (int)dr_shape_width(model->shape.parts[i].shape);
-        int input = dr_compiled_find_input(compiled, part_name(name, &model->shape.parts[i]));
+        int input = ports->inputs[i];
         if (input >= 0) /* the outputs that were asked for may not need every part */
             put_columns(dr_compiled_input(compiled, input) + (size_t)first_row * width,
                         states + column, rows, model->state_width, width);
@@ -383,11 +400,18 @@ void dr_model_put_state(const dr_model *model, dr_compiled *compiled, int first_
 void dr_model_get_state(const dr_model *model, const dr_compiled *compiled, int first_row, int rows,
                         float *states)
 {
+    dr_state_ports ports;
+    dr_model_find_state(&ports, model, compiled);
+    dr_model_get_state_at(&ports, model, compiled, first_row, rows, states);
+}
+
+void dr_model_get_state_at(const dr_state_ports *ports, const dr_model *model,
+                           const dr_compiled *compiled, int first_row, int rows, float *states)
+{
     int column = 0;
     for (int i = 0; i < model->shape.part_count; i++) {
-        char name[48];
         int width = (int)dr_shape_width(model->shape.parts[i].shape);
-        int output = dr_compiled_find_output(compiled, part_name(name, &model->shape.parts[i]));
+        int output = ports->outputs[i];
         DR_ASSERT(output >= 0); /* compile with every state.* output, or with all */
         get_columns(states + column,
                     dr_compiled_output(compiled, output) + (size_t)first_row * width, rows,
