@@ -21,6 +21,7 @@ dr_code dr_persist_create(dr_persist **out, dr_daemon *daemon, dr_error *err)
     }
     p->daemon = daemon;
     p->end = &p->first;
+    dr_sessions_set_incomplete(daemon->sessions, true); /* the listener may be there already */
     *out = p;
     return DR_OK;
 }

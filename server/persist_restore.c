@@ -181,6 +181,7 @@ static void sort_out(dr_restore *r)
         r->list[kept++] = *row;
     }
     r->count = kept;
+    dr_sessions_set_incomplete(r->daemon->sessions, false);
 }
 
 static void on_listed(dr_store_job *job)
@@ -201,6 +202,7 @@ void dr_persist_restore(dr_persist *p, void (*done)(dr_daemon *daemon))
     dr_restore *r = dr_mem_zalloc(1, sizeof *r);
     if (!r) {
         dr_log_event(DR_LOG_ERROR, "sessions not restored", "why", "no memory", NULL);
+        dr_sessions_set_incomplete(p->daemon->sessions, false);
         done(p->daemon);
         return;
     }

@@ -8,7 +8,7 @@
 #include "models/base/check.h"
 #include "models/base/mem.h"
 
-enum { BUCKETS = 1 << 14, ID_LENGTH = 32, FULL_RETRY_MS = 1000 };
+enum { BUCKETS = 1 << 14, ID_LENGTH = 32, FULL_RETRY_MS = 1000, INCOMPLETE_RETRY_MS = 100 };
 
 /* A session that is known and not here. */
 typedef struct absent absent;
@@ -29,6 +29,7 @@ struct dr_sessions {
     absent *absents;                                   /* a few, and only after a restart */
     char expired[DR_SESSIONS_EXPIRED_KEPT][ID_LENGTH]; /* a ring */
     uint32_t expired_next, expired_count;
+    bool is_incomplete; /* who was there before a restart is not known yet */
 };
 
 static uint32_t bucket_of(const char *text)
@@ -247,6 +248,23 @@ static const absent *find_absent(const dr_sessions *table, const char *id, const
     return a;
 }
 
+void dr_sessions_set_incomplete(dr_sessions *table, bool is_incomplete)
+{
+    table->is_incomplete = is_incomplete;
+}
+
+static dr_code fail_incomplete(dr_error *err)
+{
+    dr_fail_field(err, DR_UNAVAILABLE, "session_id",
+                  "the daemon was just started and does not know yet which sessions it had: try "
+                  "again");
+    if (err) {
+        err->reason = "SESSION_RESTORING";
+        err->retry_after_ms = INCOMPLETE_RETRY_MS;
+    }
+    return DR_UNAVAILABLE;
+}
+
 static dr_code fail_absent(const absent *a, dr_error *err)
 {
     if (err) {
@@ -267,6 +285,9 @@ dr_code dr_sessions_find_opened(dr_session **out, const dr_sessions *table, cons
     const absent *away = !session && request_id[0] ? find_absent(table, NULL, request_id) : NULL;
     if (away) {
         return fail_absent(away, err);
+    }
+    if (!session && request_id[0] && table->is_incomplete) {
+        return fail_incomplete(err);
     }
     if (session) {
         session->used_ns = dr_loop_now_ns();
@@ -360,6 +381,9 @@ dr_code dr_sessions_get(dr_session **out, dr_sessions *table, const char *id, dr
     const absent *away = table->absents ? find_absent(table, id, NULL) : NULL;
     if (away) {
         return fail_absent(away, err);
+    }
+    if (id[0] && table->is_incomplete) {
+        return fail_incomplete(err);
     }
     if (!has_expired(table, id)) {
         return dr_fail_field(err, DR_NOT_FOUND, "session_id", "session_id \"%s\": %s", id,

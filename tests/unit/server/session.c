@@ -234,6 +234,25 @@ Test(session, a_closed_one_is_not_found_and_lives_as_long_as_its_requests)
 }
 
 /* Every allocation of an opening fails once: nothing is left, and the next one succeeds. */
+Test(session, an_unknown_one_may_still_come_while_it_is_not_known_who_was_there)
+{
+    fixture f;
+    set_up(&f);
+    dr_session *known = open_one(&f, 1), *found;
+    dr_sessions_set_incomplete(f.table, true);
+    cr_assert(eq(int, dr_sessions_get(&found, f.table, known->id, &f.err), DR_OK));
+    cr_assert(eq(int, dr_sessions_get(&found, f.table, "0123", &f.err), DR_UNAVAILABLE));
+    cr_assert(gt(int, (int)f.err.retry_after_ms, 0));
+    cr_assert(
+        eq(int, dr_sessions_find_opened(&found, f.table, "again", 1, &f.err), DR_UNAVAILABLE));
+    cr_assert(eq(int, dr_sessions_find_opened(&found, f.table, "", 1, &f.err), DR_OK));
+    cr_assert(eq(int, dr_sessions_get(&found, f.table, "", &f.err), DR_NOT_FOUND));
+    dr_sessions_set_incomplete(f.table, false);
+    cr_assert(eq(int, dr_sessions_get(&found, f.table, "0123", &f.err), DR_NOT_FOUND));
+    cr_assert(eq(int, dr_sessions_find_opened(&found, f.table, "again", 1, &f.err), DR_OK));
+    tear_down(&f);
+}
+
 Test(session, opening_without_memory_leaves_nothing)
 {
     fixture f;
