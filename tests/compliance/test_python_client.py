@@ -1,5 +1,6 @@
 """The Python package against a live daemon: sessions, models, errors, and what is repeated when a link breaks."""
 
+import importlib
 import inspect
 import pickle
 import threading
@@ -8,7 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 from dreamd_stubs import make_zoo
-from python_package import ROOT, Link, wait_for, zoo_daemon
+from python_package import ROOT, Link, kill, wait_for, zoo_daemon
 
 import dreamd  # noqa: E402  (from the tree: python_package)
 
@@ -426,6 +427,22 @@ def test_after_a_deadline_the_same_call_again_is_done_once(served, link):
             assert watched.refresh().committed_step_id == 1
 
 
+def test_a_persistent_session_goes_on_after_its_daemon_was_killed_and_started_again(tmp_path):
+    one = zoo_daemon(tmp_path, "--persist-sessions")
+    with dreamd.connect(one.address, timeout=60, retries=40) as client, client.open("pendulum", rows=2, seed=1, persist=True) as session:
+        with session.fork() as twin:
+            expected = twin.step(actions(1, 2)[0], outputs=["observation"]).observation
+        kill(one)
+        results = []
+        thread = threading.Thread(target=lambda: results.append(session.step(actions(1, 2)[0], outputs=["observation"])))
+        thread.start()
+        one.endpoint.unlink()
+        again = zoo_daemon(tmp_path, "--persist-sessions", "--listen", one.address)
+        thread.join(timeout=60)
+        assert results[0].observation.tobytes() == expected.tobytes() and results[0].committed_step_id == 1
+    again.stop()
+
+
 def test_what_is_not_safe_is_not_repeated(served, link):
     with dreamd.connect(link.address, timeout=60, retries=20) as client:
         client.register(ROOT / "models/zoo/pendulum", name="gone")
@@ -493,6 +510,20 @@ def test_no_message_of_the_wire_is_in_a_public_signature():
         for member in members:
             assert "_pb2" not in str(inspect.signature(member)) and "pb." not in str(inspect.signature(member))
             assert inspect.getdoc(member), f"{name}.{member.__name__} says nothing"
+
+
+@pytest.mark.parametrize(("ours", "theirs", "renamed"), [
+    ("SessionInfo", "simulation.Session", {"status": "busy", "ttl_ms": "ttl", "time_left_ms": "time_left", "start_source": "start",
+                                           "opened_unix_ms": "opened"}),
+    ("ServerInfo", "registry.GetServerInfoResponse", {"uptime_ms": "uptime"}),
+    ("Checkpoint", "registry.Checkpoint", {"created_unix_ms": "created", "manifest_json": "manifest", "card_markdown": "card"}),
+    ("Model", "registry.Model", {}),
+    ("State", "simulation.GetStateResponse", {"raw_contents": "tensors"}),
+])
+def test_all_that_the_contract_says_is_told(ours, theirs, renamed):
+    home, name = theirs.split(".")
+    fields = [one.name for one in getattr(importlib.import_module(f"dreamd._proto.{home}_pb2"), name).DESCRIPTOR.fields]
+    assert {renamed.get(one, one) for one in fields} <= set(getattr(dreamd, ours).__annotations__)
 
 
 def test_planner_settings_are_those_of_the_contract():

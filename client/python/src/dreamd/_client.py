@@ -239,7 +239,7 @@ def reopening(session: pb.Session) -> pb.OpenSessionRequest:
     request = pb.OpenSessionRequest(
         model=session.model, rows=session.rows, seed=session.seed, latent_mode=session.latent_mode,
         autoreset=session.autoreset, ttl_ms=session.ttl_ms, label=session.label, horizon=session.horizon,
-        history=session.history, task=session.task)
+        history=session.history, task=session.task, persist=session.persist)
     if session.start_source != pb.START_SOURCE_STATE:  # what that begins at, nobody but its opener knows
         request.start_source = session.start_source
     if session.HasField("ending"):

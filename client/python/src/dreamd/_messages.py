@@ -132,7 +132,8 @@ def read_session(message: simulation_pb2.Session) -> SessionInfo:
         outputs=read_specs(message.outputs), heads=tuple(message.heads), planning=read_settings(message.planning),
         ending=enum_word(simulation_pb2.Ending.Rule, message.ending.rule) or "never", threshold=message.ending.threshold,
         task=message.task, temperature=message.temperature if message.HasField("temperature") else None,
-        start=enum_word(simulation_pb2.StartSource, message.start_source) or "initial", start_count=message.start_count)
+        start=enum_word(simulation_pb2.StartSource, message.start_source) or "initial", start_count=message.start_count,
+        persist=message.persist)
 
 
 def read_checkpoint(message: registry_pb2.Checkpoint) -> Checkpoint:
@@ -160,4 +161,5 @@ def read_server(message: registry_pb2.GetServerInfoResponse, address: str) -> Se
         uptime=message.uptime_ms / 1e3, libraries={one.name: one.version for one in message.libraries}, limits=limits,
         sessions=message.sessions, rows=message.rows, models_loaded=message.models_loaded,
         methods=tuple(message.methods), state=message.state, families=tuple(message.families),
-        planner_presets=tuple(message.planner_presets), batches=message.batches, batch_rows=message.batch_rows)
+        planner_presets=tuple(message.planner_presets), batches=message.batches, batch_rows=message.batch_rows,
+        http_address=message.http_address)

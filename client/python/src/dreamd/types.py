@@ -272,6 +272,7 @@ class SessionInfo:
     temperature: float | None
     start: str
     start_count: int
+    persist: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,3 +343,4 @@ class ServerInfo:
     planner_presets: tuple[str, ...]
     batches: int
     batch_rows: int
+    http_address: str
