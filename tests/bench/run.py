@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 
+import loads
 import python_worlds
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -143,11 +144,11 @@ def resident_mib(pid):
 class Daemon:
     """`dreamd serve` in a temporary folder on a free port, with the shipped models."""
 
-    def __init__(self, build, folder):
+    def __init__(self, build, folder, *options, before=()):
         endpoint = folder / "endpoint.json"
         start = time.monotonic()
-        self.process = subprocess.Popen([str(build / "dreamd"), "serve", "--data", str(folder / "data"), "--listen", "127.0.0.1:0",
-                                         "--http-listen", "none", "--persist-sessions", "--endpoint-file", str(endpoint)], cwd=ROOT, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen([*before, str(build / "dreamd"), "serve", "--data", str(folder / "data"), "--listen", "127.0.0.1:0",
+                                         "--http-listen", "none", "--persist-sessions", "--endpoint-file", str(endpoint), *options], cwd=ROOT, stderr=subprocess.DEVNULL)
         while not endpoint.exists():
             if self.process.poll() is not None or time.monotonic() - start > 30:
                 raise RuntimeError("dreamd serve did not start")
@@ -215,6 +216,19 @@ def server(report, build):
     report.add(in_python)
 
 
+def many_clients(report, build):
+    state = json.loads((CHECKPOINT / "manifest.json").read_text())["config"]
+    latent_bytes = 4 * (state["deter"] + state["stoch"] * state["classes"])
+    with tempfile.TemporaryDirectory(prefix="dreamd-bench-") as name:
+        def start(before, *options):
+            return Daemon(build, pathlib.Path(name), *options, before=before)
+
+        def run(*names, **options):
+            return bench(build, *names, **options)
+
+        loads.loads(report, run, start, resident_mib, CHECKPOINT, latent_bytes, real_time())
+
+
 def machine():
     model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
     return f"{model}, {os.cpu_count()} cores"
@@ -240,6 +254,7 @@ def main():
     engine(report, build)
     queue(report, build)
     server(report, build)
+    many_clients(report, build)
     report.say()
     report.say(f"bars: {report.met} met, {report.missed} missed")
     if arguments.write:
