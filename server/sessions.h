@@ -40,8 +40,8 @@ DR_CHECKED dr_code dr_sessions_restore(dr_session **out, dr_sessions *table, dr_
  * more. Without memory it is unknown. */
 void dr_sessions_set_absent(dr_sessions *table, const char *id, const char *request_id,
                             const dr_error *why);
-/* Until it is false again, an id or a request_id that is not known is answered UNAVAILABLE: what was
- * there before a restart may still be listed. False at first. */
+/* Until it is false again, an id or a request_id that is not known is answered UNAVAILABLE: what
+ * was there before a restart may still be listed. False at first. */
 void dr_sessions_set_incomplete(dr_sessions *table, bool is_incomplete);
 /* Answered SESSION_EXPIRED from now on. */
 void dr_sessions_add_expired(dr_sessions *table, const char *id);
