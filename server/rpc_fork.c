@@ -356,6 +356,7 @@ static void run(fork_call *fc)
         code = dr_sessions_get(&commit->session, table, r->session_id, &err);
     }
     if (code == DR_OK && !made) {
+        dr_call_note_session(commit->call, commit->session->id);
         code = dr_wire_rows(&rows, &fc->count, r->rows, commit->session->options.rows,
                             dr_call_arena(commit->call), &err);
         fc->rows = rows;

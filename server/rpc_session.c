@@ -297,6 +297,9 @@ static dr_code open_session(dr_session **out, bool *waits, open_call *oc, dr_err
                     dr_sessions_find_request(daemon->sessions, oc->options.request_id);
     oc->is_new = !is_known;
     dr_code code = dr_sessions_open(out, daemon->sessions, served, &oc->options, err);
+    if (code == DR_OK) {
+        dr_call_note_session(oc->call, (*out)->id);
+    }
     if (code == DR_OK && !is_known) {
         code = put_start(*out, oc, err);
         if (code == DR_OK && oc->options.start_source == DR_START_FILE) {
@@ -392,6 +395,7 @@ void dr_rpc_get_session(dr_call *call, const void *message)
     Dreamd__V1__Session described;
     dr_code code = dr_sessions_get(&session, daemon->sessions, request->session_id, &err);
     if (code == DR_OK) {
+        dr_call_note_session(call, session->id);
         code = dr_rpc_describe(&described, session, dr_call_arena(call), &err);
     }
     if (code != DR_OK) {
@@ -497,5 +501,6 @@ void dr_rpc_close_session(dr_call *call, const void *message)
         dr_call_finish(call, &err);
         return;
     }
+    dr_call_note_session(call, keeping->session->id);
     dr_keeping_run(keeping, DR_STORE_SESSION_DELETE);
 }

@@ -20,6 +20,7 @@ static dr_code get_state(dr_call *call, dr_room *room, const Dreamd__V1__GetStat
     char layout[DR_DIGEST_HEX];
     dr_code code = dr_sessions_get(&session, daemon->sessions, request->session_id, err);
     if (code == DR_OK) {
+        dr_call_note_session(call, session->id);
         code = dr_session_check_at(session, request->optional_at_step_id_case != 0,
                                    request->at_step_id, err);
     }
@@ -223,5 +224,6 @@ void dr_rpc_set_state(dr_call *call, const void *message)
         dr_call_finish(call, &err);
         return;
     }
+    dr_call_note_session(call, sc->commit.session->id);
     change_state(sc, &err);
 }

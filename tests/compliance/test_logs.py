@@ -102,6 +102,24 @@ def test_every_request_has_a_line_where_that_is_wanted(start_daemon, zoo):
     assert len(lines(daemon, "request")) == 3
 
 
+def test_lines_of_all_methods_name_their_session(start_daemon, zoo):
+    daemon = start_daemon("--zoo", zoo, "--log-requests")
+    with daemon.channel() as channel:
+        client = Client(channel)
+        session = client.open(rows=2).session_id
+        kept = client.simulation.GetState(simulation.GetStateRequest(session_id=session))
+        client.simulation.SetState(simulation.SetStateRequest(
+            session_id=session, tensors=kept.tensors, raw_contents=kept.raw_contents, format=kept.format,
+            layout_hash=kept.layout_hash, checksum=kept.checksum, checkpoint=kept.checkpoint))
+        client.simulation.Fork(simulation.ForkRequest(session_id=session))
+        client.simulation.GetSession(simulation.GetSessionRequest(session_id=session))
+        list(client.simulation.Imagine(simulation.ImagineRequest(session_id=session, horizon=2)))
+        client.simulation.Plan(simulation.PlanRequest(session_id=session), timeout=600)
+        client.simulation.CloseSession(simulation.CloseSessionRequest(session_id=session))
+    said = {one["method"].split("/")[1] for one in lines(daemon, "request", session=session, code="OK")}
+    assert said >= {"OpenSession", "GetState", "SetState", "Fork", "GetSession", "Imagine", "Plan", "CloseSession"}
+
+
 def test_a_quiet_log_has_no_line_for_a_request(start_daemon, zoo):
     daemon = start_daemon("--zoo", zoo)
     with daemon.channel() as channel:
