@@ -241,20 +241,23 @@ $(BUILD)/bench: $(call objects,$(BENCH_SRC)) $(call objects,$(SUPPORT_SRC)) $(AL
 	$(call Q,ld)$(CC) -o $@ $(filter %.o,$^) $(ALL_LIBS) $(LIBS)
 
 # libFuzzer wants clang and its own flags in every object.
-FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZ_SRC))
+FUZZ_TARGETS := $(or $(TARGET),$(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZ_SRC)))
 .PHONY: fuzz
-fuzz: ## explore every fuzz target for SECONDS each (60), starting from the corpus
+fuzz: ## explore every fuzz target (TARGET=name: one) for SECONDS each (60), starting from the corpus
 	@deploy/install-packages.sh build test fuzz
 	@for target in $(FUZZ_TARGETS); do \
 	    $(MAKE) --no-print-directory fuzz-one BUILD=$(BUILD)/fuzz CC=$(CLANG) TARGET=$$target \
 	        CFLAGS="-O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all" || exit 1; done
 	@echo "fuzz: $(words $(FUZZ_TARGETS)) targets, $(FUZZ_SECONDS) s each, no crash"
+# What is found goes to build/fuzz/found/TARGET, and is where the next run begins.
 .PHONY: fuzz-one
 fuzz-one: $(BUILD)/tests/fuzz/fuzz_$(TARGET).o $(call objects,$(SUPPORT_SRC)) $(ALL_LIBS)
-	$(CC) -fsanitize=fuzzer,address,undefined -o $(BUILD)/fuzz_$(TARGET) $(filter %.o,$^) $(ALL_LIBS) $(LIBS)
+	$(call Q,ld)$(CC) -fsanitize=fuzzer,address,undefined -o $(BUILD)/fuzz_$(TARGET) $(filter %.o,$^) $(ALL_LIBS) $(LIBS)
 	@mkdir -p $(BUILD)/found/$(TARGET)
-	$(BUILD)/fuzz_$(TARGET) -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 \
-	    -artifact_prefix=$(BUILD)/found/$(TARGET)- $(BUILD)/found/$(TARGET) tests/fuzz/corpus/$(TARGET)
+	@$(BUILD)/fuzz_$(TARGET) -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 \
+	    -artifact_prefix=$(BUILD)/found/$(TARGET)- $(BUILD)/found/$(TARGET) tests/fuzz/corpus/$(TARGET) \
+	    > $(BUILD)/found/$(TARGET).log 2>&1 || { tail -n 60 $(BUILD)/found/$(TARGET).log; exit 1; }
+	@sed -n 's/^stat::number_of_executed_units: */fuzz $(TARGET): runs /p' $(BUILD)/found/$(TARGET).log
 
 # ---- install ----
 

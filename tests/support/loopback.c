@@ -12,7 +12,7 @@
 #include "server/limits.h"
 #include "server/server_impl.h"
 
-enum { CALLS_MAX = 4096, FIRST_BYTES = 256 };
+enum { CALLS_MAX = 4096, FIRST_BYTES = 256, SAID_MAX = 4 << 20 };
 
 typedef struct {
     int32_t stream_id;
@@ -32,6 +32,8 @@ struct dr_loopback {
     bool held;
     size_t held_bytes;
     dr_buf wire;
+    dr_buf said;
+    bool owns_loop;
 };
 
 /* ---- the client's callbacks ---- */
@@ -134,21 +136,33 @@ void dr_loopback_connect(dr_loopback *loopback)
     dr_http2_options options = {loopback->server, "127.0.0.1:1", true, ignore_output, NULL};
     dr_error err;
     dr_http2_destroy(loopback->http2);
+    dr_buf_clear(&loopback->said);
     DR_ASSERT(dr_http2_create(&loopback->http2, &options, &err) == DR_OK);
 }
 
-dr_loopback *dr_loopback_create(const dr_server_options *options)
+dr_loopback *dr_loopback_create_on(dr_loop *loop, const dr_server_options *options)
 {
     dr_loopback *loopback = dr_mem_zalloc(1, sizeof *loopback);
     dr_server_options none = {0};
     dr_error err;
     DR_ASSERT(loopback);
-    DR_ASSERT(dr_loop_create(&loopback->loop, &err) == DR_OK);
+    loopback->loop = loop;
+    dr_buf_init(&loopback->said, SAID_MAX);
     DR_ASSERT(dr_server_create(&loopback->server, loopback->loop, options ? options : &none,
                                &err) == DR_OK);
     dr_loopback_connect(loopback);
     dr_buf_init(&loopback->wire, DR_CONN_OUT_MAX);
     make_client(loopback);
+    return loopback;
+}
+
+dr_loopback *dr_loopback_create(const dr_server_options *options)
+{
+    dr_loop *loop;
+    dr_error err;
+    DR_ASSERT(dr_loop_create(&loop, &err) == DR_OK);
+    dr_loopback *loopback = dr_loopback_create_on(loop, options);
+    loopback->owns_loop = true;
     return loopback;
 }
 
@@ -163,7 +177,9 @@ void dr_loopback_destroy(dr_loopback *loopback)
     uv_run(dr_loop_uv(loopback->loop), UV_RUN_NOWAIT);
     dr_server_close(loopback->server, on_closed, NULL);
     dr_server_destroy(loopback->server);
-    dr_loop_destroy(loopback->loop);
+    if (loopback->owns_loop) {
+        dr_loop_destroy(loopback->loop);
+    }
     nghttp2_session_del(loopback->client);
     for (int i = 0; i < loopback->call_count; i++) {
         dr_buf_deinit(&loopback->calls[i]->out);
@@ -171,6 +187,7 @@ void dr_loopback_destroy(dr_loopback *loopback)
         dr_mem_free(loopback->calls[i]);
     }
     dr_buf_deinit(&loopback->wire);
+    dr_buf_deinit(&loopback->said);
     dr_mem_free(loopback);
 }
 
@@ -192,9 +209,19 @@ bool dr_loopback_feed(dr_loopback *loopback, const uint8_t *bytes, size_t length
     do {
         dr_buf_clear(&loopback->wire);
         good = good && dr_http2_fill(loopback->http2, &loopback->wire);
+        if (dr_buf_append(&loopback->said, loopback->wire.bytes, loopback->wire.length, NULL) !=
+            DR_OK) {
+            dr_buf_clear(&loopback->said); /* nobody looks that far back */
+        }
     } while (good && loopback->wire.length > 0);
     uv_run(dr_loop_uv(loopback->loop), UV_RUN_NOWAIT);
     return good;
+}
+
+const uint8_t *dr_loopback_said(const dr_loopback *loopback, size_t *length)
+{
+    *length = loopback->said.length;
+    return loopback->said.bytes;
 }
 
 void dr_loopback_pump(dr_loopback *loopback)

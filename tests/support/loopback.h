@@ -11,6 +11,8 @@ typedef struct dr_loopback dr_loopback;
 
 /* Aborts where it cannot: tests only. `options` may be NULL. */
 dr_loopback *dr_loopback_create(const dr_server_options *options);
+/* The same on a loop of the caller's, which stays. */
+dr_loopback *dr_loopback_create_on(dr_loop *loop, const dr_server_options *options);
 /* Closes the connection, runs what is left, checks that every call was released. */
 void dr_loopback_destroy(dr_loopback *loopback);
 dr_server *dr_loopback_server(dr_loopback *loopback);
@@ -20,6 +22,9 @@ dr_loop *dr_loopback_loop(dr_loopback *loopback);
 void dr_loopback_connect(dr_loopback *loopback);
 /* Raw bytes from the client, in place of the small client. False = the server gives up on it. */
 bool dr_loopback_feed(dr_loopback *loopback, const uint8_t *bytes, size_t length);
+
+/* What the server has said on the connection since dr_loopback_connect(), by dr_loopback_feed(). */
+const uint8_t *dr_loopback_said(const dr_loopback *loopback, size_t *length);
 
 typedef struct {
     bool done;          /* the stream is closed */
