@@ -1,6 +1,6 @@
 /* http2.h: one HTTP/2 session: bytes in, calls, bytes out. Knows no socket.
  *
- * Only http2.c includes nghttp2.h. The owner (conn.c, or a test) feeds what came
+ * Only http2.c and its http2_*.c include nghttp2.h. The owner (conn.c, or a test) feeds what came
  * with dr_http2_receive(), is told by `on_output` that there is something to send,
  * and collects it with dr_http2_fill() when it is ready to write.
  */

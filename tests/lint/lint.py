@@ -22,7 +22,7 @@ LAYERS = [
     (r"models/(family|planner|learner)/", r"models/", r""),
     (r"storage/", r"models/(base|format)/|storage/|migrations\.h", r"sqlite3\.h"),
     (r"server/grpc_compress\.c", r"(models/base|server)/", r"zlib\.h"),
-    (r"server/http2\.c", r"(models/base|server)/", r"nghttp2/nghttp2\.h"),
+    (r"server/http2(_\w+)?\.c|server/http2_impl\.h", r"(models/base|server)/", r"nghttp2/nghttp2\.h"),
     (r"server/web\.c", r"(models/base|server)/", r"libwebsockets\.h|uv\.h"),
     (r"server/cmd_learn\.c", r"models/|server/|client/envs/", r""),
     (r"server/cmd_fsck\.c", r"models/|server/|storage/", r""),
