@@ -103,13 +103,11 @@
 #define DR_GRAPHS_KEPT 32 /* compiled graphs a compute thread keeps */
 #define DR_QUEUE_WORKS_DEFAULT 65536
 #define DR_QUEUE_ROWS_DEFAULT (4ull << 20)
-#define DR_QUEUE_OWNER_WORKS_MAX 256   /* requests of one session at a time */
-#define DR_QUEUE_RETRY_MS 50           /* after a refusal, at least */
-#define DR_QUEUE_RETRY_MS_MAX 10000    /* and at most */
-#define DR_QUEUE_WAIT_MS_DEFAULT 10000 /* work ahead of a request, by estimate */
-#define DR_QUANTUM_US_DEFAULT 250      /* estimated work of a batch */
-#define DR_QUANTUM_US_MIN 20
-#define DR_QUANTUM_US_MAX 1000000
+#define DR_QUEUE_OWNER_WORKS_MAX 256    /* requests of one session at a time */
+#define DR_QUEUE_RETRY_MS 50            /* after a refusal, at least */
+#define DR_QUEUE_RETRY_MS_MAX 10000     /* and at most */
+#define DR_QUEUE_WAIT_MS_DEFAULT 10000  /* work ahead of a request, by estimate */
+#define DR_QUANTUM_US_DEFAULT 250       /* estimated work of a batch */
 #define DR_LANES_KEPT 256               /* that remember what their rows cost */
 #define DR_PLAN_ROWS 1024               /* candidates of a plan advanced together, about */
 #define DR_PLAN_STATE_BYTES (16u << 20) /* and their latents, at most, where that is a batch */

@@ -392,14 +392,8 @@ static dr_code admit(plan_call *pc, dr_error *err)
     dr_fail(err, DR_RESOURCE_EXHAUSTED,
             "plans under way take about %llu ms, this one %llu ms more: there is no time for it",
             (unsigned long long)(ahead_ns / 1000000), (unsigned long long)(own_ns / 1000000));
-    if (err) {
-        uint64_t retry_ms = (ahead_ns - most_ns) / 1000000;
-        err->reason = "QUEUE_FULL";
-        err->retry_after_ms = (uint32_t)(retry_ms < DR_QUEUE_RETRY_MS       ? DR_QUEUE_RETRY_MS
-                                         : retry_ms > DR_QUEUE_RETRY_MS_MAX ? DR_QUEUE_RETRY_MS_MAX
-                                                                            : retry_ms);
-    }
-    return DR_RESOURCE_EXHAUSTED;
+    return dr_scheduler_refuse(daemon->scheduler, DR_CLASS_PLAN, DR_REFUSED_WAIT,
+                               ahead_ns - most_ns, err);
 }
 
 static dr_code submit(plan_call *pc, dr_error *err)

@@ -187,6 +187,11 @@ typedef struct {
     atomic_ullong late[DR_PLACE_COUNT], cancelled[DR_PLACE_COUNT];
     atomic_ullong refused[DR_REFUSED_COUNT];
 } dr_class_figures;
+/* RESOURCE_EXHAUSTED, whose message is in `err` already: reason, when to try again after a wait
+ * too long by `excess_ns`, and one more in the figures; also for who refuses before it submits.
+ * [any] */
+dr_code dr_scheduler_refuse(dr_scheduler *scheduler, dr_work_class c, dr_refusal refusal,
+                            uint64_t excess_ns, dr_error *err);
 /* As long as the scheduler. [any] */
 const dr_class_figures *dr_scheduler_figures(const dr_scheduler *scheduler, dr_work_class c);
 const char *dr_work_class_name(dr_work_class c); /* "interactive" */

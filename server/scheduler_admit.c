@@ -76,16 +76,15 @@ static bool is_too_late(const dr_scheduler *s, const dr_work *work, const dr_lan
 
 /* ---- room ---- */
 
-static dr_code refuse(dr_scheduler *s, const dr_work *work, dr_refusal refusal, uint64_t retry_ms,
-                      dr_error *err)
+dr_code dr_scheduler_refuse(dr_scheduler *s, dr_work_class c, dr_refusal refusal,
+                            uint64_t excess_ns, dr_error *err)
 {
-    atomic_fetch_add_explicit(&s->figures[work->work_class].refused[refusal], 1,
-                              memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->figures[c].refused[refusal], 1, memory_order_relaxed);
     if (err) {
+        uint64_t ms = excess_ns / 1000000;
+        ms = ms < DR_QUEUE_RETRY_MS ? DR_QUEUE_RETRY_MS : ms;
         err->reason = "QUEUE_FULL";
-        err->retry_after_ms = (uint32_t)(retry_ms < DR_QUEUE_RETRY_MS       ? DR_QUEUE_RETRY_MS
-                                         : retry_ms > DR_QUEUE_RETRY_MS_MAX ? DR_QUEUE_RETRY_MS_MAX
-                                                                            : retry_ms);
+        err->retry_after_ms = (uint32_t)(ms > DR_QUEUE_RETRY_MS_MAX ? DR_QUEUE_RETRY_MS_MAX : ms);
     }
     return DR_RESOURCE_EXHAUSTED;
 }
@@ -100,17 +99,17 @@ dr_code dr__scheduler_admit(dr_scheduler *s, const dr_work *work, const dr_lane 
                 "%u requests of this session wait already, the most "
                 "allowed",
                 o->owner_works_max);
-        return refuse(s, work, DR_REFUSED_OWNER, 0, err);
+        return dr_scheduler_refuse(s, work->work_class, DR_REFUSED_OWNER, 0, err);
     }
     if (s->stats.works >= o->works_max) {
         dr_fail(err, DR_RESOURCE_EXHAUSTED, "%u requests wait already, the most allowed",
                 o->works_max);
-        return refuse(s, work, DR_REFUSED_WORKS, 0, err);
+        return dr_scheduler_refuse(s, work->work_class, DR_REFUSED_WORKS, 0, err);
     }
     if (s->stats.rows + work->rows > o->rows_max) {
         dr_fail(err, DR_RESOURCE_EXHAUSTED, "%llu rows wait already; %u more would pass %llu",
                 (unsigned long long)s->stats.rows, work->rows, (unsigned long long)o->rows_max);
-        return refuse(s, work, DR_REFUSED_ROWS, 0, err);
+        return dr_scheduler_refuse(s, work->work_class, DR_REFUSED_ROWS, 0, err);
     }
     if (is_too_late(s, work, lane, &wait_ns, &most_ns)) {
         dr_fail(err, DR_RESOURCE_EXHAUSTED,
@@ -118,7 +117,7 @@ dr_code dr__scheduler_admit(dr_scheduler *s, const dr_work *work, const dr_lane 
                 (unsigned long long)(wait_ns / 1000000),
                 most_ns < o->wait_ns_max || !o->wait_ns_max ? "for the deadline" : "for anybody",
                 (unsigned long long)(most_ns / 1000000));
-        return refuse(s, work, DR_REFUSED_WAIT, (wait_ns - most_ns) / 1000000, err);
+        return dr_scheduler_refuse(s, work->work_class, DR_REFUSED_WAIT, wait_ns - most_ns, err);
     }
     return DR_OK;
 }

@@ -115,6 +115,24 @@ def test_a_step_that_expires_in_its_midst_leaves_the_session_as_it_was(client):
     assert mine.raw_contents == client.step(twin, action(rows), step_id=1).raw_contents
 
 
+def test_a_plan_for_which_there_is_no_time_is_refused_at_once(client):
+    sessions = [client.open(rows=4).session_id for _ in range(2)]
+    client.step(sessions[0], action(4))  # what a row costs is known
+    first = client.simulation.Plan.future(simulation.PlanRequest(session_id=sessions[0], settings=HUGE))
+    before = computed(client)
+    while computed(client) == before:
+        assert not first.done(), first.exception()
+        time.sleep(0.01)
+    with pytest.raises(grpc.RpcError) as caught:
+        client.simulation.Plan(simulation.PlanRequest(session_id=sessions[1], settings=HUGE))
+    assert caught.value.code() == EXHAUSTED and "plans under way" in caught.value.details()
+    assert details(caught.value, "RetryInfo").retry_delay.ToMilliseconds() >= 50
+    first.cancel()
+    wait_until_nothing_is_computed(client)
+    small = simulation.PlannerSettings(candidates=10, iterations=1)
+    assert client.simulation.Plan(simulation.PlanRequest(session_id=sessions[1], settings=small)).stats.row_steps > 0
+
+
 def test_at_four_times_its_capacity_it_refuses_and_what_it_computes_is_answered(client):
     """Sessions of 4,096 rows, each with a deadline that a quarter of them could meet: some get their
     rows, the others hear at once that there is no room. (Let in all alike, each would have a quarter of its
