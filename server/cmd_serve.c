@@ -171,7 +171,7 @@ static dr_code create_daemon(daemon_state *d, dr_error *err)
         .deadline_max_ms = o->deadline_max,
         .streams_max = (uint32_t)o->streams_max,
         .persist_sessions = o->persist_sessions,
-        .save_grace_ms = o->drain_grace,
+        .leave_grace_ms = o->drain_grace,
     };
     return dr_daemon_create(&d->daemon, d->loop, o->data, &options, err);
 }

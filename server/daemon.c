@@ -144,6 +144,15 @@ static void on_saved(dr_daemon *daemon)
     dr_daemon_end_work(daemon);
 }
 
+/* What calls in flight have left of the grace, and a little in any case. */
+static uint64_t save_grace_ms(const dr_daemon *daemon)
+{
+    uint64_t past_ms = daemon->leaving_ns ? (dr_loop_now_ns() - daemon->leaving_ns) / 1000000u : 0;
+    uint64_t grace_ms = daemon->options.leave_grace_ms;
+    uint64_t left_ms = grace_ms > past_ms ? grace_ms - past_ms : 0;
+    return left_ms > DR_SAVE_LEAST_MS ? left_ms : DR_SAVE_LEAST_MS;
+}
+
 /* Nothing is under way: sessions are saved, then it is over. */
 static void end_if_closing(dr_daemon *daemon)
 {
@@ -153,7 +162,7 @@ static void end_if_closing(dr_daemon *daemon)
     if (daemon->persist && !daemon->saving) {
         daemon->saving = true;
         dr_daemon_begin_work(daemon);
-        dr_persist_save_all(daemon->persist, daemon->options.save_grace_ms, on_saved);
+        dr_persist_save_all(daemon->persist, save_grace_ms(daemon), on_saved);
     } else if (!daemon->persist || daemon->saved) {
         daemon->on_closed(daemon->ud);
     }
@@ -292,6 +301,7 @@ void dr_daemon_open(dr_daemon *daemon, const char *zoo, void (*on_open)(void *ud
 
 void dr_daemon_drain(dr_daemon *daemon)
 {
+    daemon->leaving_ns = dr_loop_now_ns();
     daemon->state = "DRAINING";
 }
 

@@ -25,7 +25,7 @@ typedef struct {
     uint64_t message_bytes_max, deadline_max_ms; /* the transport's, for GetServerInfo */
     uint32_t streams_max;
     bool persist_sessions;
-    uint64_t save_grace_ms; /* for writing sessions at the end */
+    uint64_t leave_grace_ms; /* from the begin of draining until sessions must be written */
 } dr_daemon_options;
 
 typedef struct dr_daemon {
@@ -46,6 +46,7 @@ typedef struct dr_daemon {
     uint32_t pending;      /* calls whose work is on another thread, and jobs of our own */
     uint32_t registers;    /* uploads under way */
     const char *state;     /* "LOADING", "SERVING", "DRAINING" */
+    uint64_t leaving_ns;   /* since when it drains; 0 = it does not */
     bool saving, saved;    /* sessions, at the end */
     char http_address[64]; /* "host:port", or "" */
     void (*on_open)(void *ud);

@@ -74,7 +74,8 @@
 #define DR_SESSION_LABEL_BYTES 128    /* of a label, of a request id */
 #define DR_SESSION_PAGE_MAX 1000
 #define DR_PERSIST_BYTES_MAX (256ull << 20) /* of one session on the disk */
-#define DR_RESTORE_WAIT_MS 500              /* a start waits so long for sessions to come back */
+#define DR_SAVE_LEAST_MS 2000          /* for writing sessions at the end, if the grace is over */
+#define DR_RESTORE_WAIT_MS 500         /* a start waits so long for sessions to come back */
 #define DR_SESSION_HISTORY_MAX 4096    /* recent states of a row; their bytes are the session's */
 #define DR_STARTS_MAX (1 << 24)        /* in a starts.safetensors */
 #define DR_VERB_BYTES_MAX (128u << 20) /* what one request may have computed */

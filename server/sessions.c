@@ -8,7 +8,13 @@
 #include "models/base/check.h"
 #include "models/base/mem.h"
 
-enum { BUCKETS = 1 << 14, ID_LENGTH = 32, FULL_RETRY_MS = 1000, INCOMPLETE_RETRY_MS = 100 };
+enum {
+    BUCKETS = 1 << 14,
+    ABSENT_BUCKETS = 1 << 10,
+    ID_LENGTH = 32,
+    FULL_RETRY_MS = 1000,
+    INCOMPLETE_RETRY_MS = 100
+};
 
 /* A session that is known and not here. */
 typedef struct absent absent;
@@ -26,7 +32,8 @@ struct dr_sessions {
     dr_session *oldest, *newest;
     dr_session *by_id[BUCKETS];
     dr_session *by_request[BUCKETS];
-    absent *absents;                                   /* a few, and only after a restart */
+    absent *absents[ABSENT_BUCKETS]; /* by id; only after a restart */
+    uint32_t absent_count;
     char expired[DR_SESSIONS_EXPIRED_KEPT][ID_LENGTH]; /* a ring */
     uint32_t expired_next, expired_count;
     bool is_incomplete; /* who was there before a restart is not known yet */
@@ -62,10 +69,12 @@ void dr_sessions_destroy(dr_sessions *table)
     while (table->oldest) {
         dr_sessions_close(table, table->oldest);
     }
-    while (table->absents) {
-        absent *next = table->absents->next;
-        dr_mem_free(table->absents);
-        table->absents = next;
+    for (size_t i = 0; i < ABSENT_BUCKETS; i++) {
+        while (table->absents[i]) {
+            absent *next = table->absents[i]->next;
+            dr_mem_free(table->absents[i]);
+            table->absents[i] = next;
+        }
     }
     dr_mem_free(table);
 }
@@ -215,13 +224,14 @@ dr_session *dr_sessions_find_request(const dr_sessions *table, const char *reque
 void dr_sessions_set_absent(dr_sessions *table, const char *id, const char *request_id,
                             const dr_error *why)
 {
-    absent **link = &table->absents;
+    absent **bucket = &table->absents[bucket_of(id) % ABSENT_BUCKETS], **link = bucket;
     while (*link && strcmp((*link)->id, id) != 0) {
         link = &(*link)->next;
     }
     absent *found = *link;
     if (found) {
         *link = found->next;
+        table->absent_count--;
     } else if (why) {
         found = dr_mem_zalloc(1, sizeof *found);
     }
@@ -232,20 +242,31 @@ void dr_sessions_set_absent(dr_sessions *table, const char *id, const char *requ
     snprintf(found->id, sizeof found->id, "%s", id);
     snprintf(found->request_id, sizeof found->request_id, "%s", request_id);
     found->why = *why;
-    found->next = table->absents;
-    table->absents = found;
+    found->next = *bucket;
+    *bucket = found;
+    table->absent_count++;
 }
 
-/* By its id, or by the request that opened it: only while it may still come. */
-static const absent *find_absent(const dr_sessions *table, const char *id, const char *request_id)
+static const absent *find_absent(const dr_sessions *table, const char *id)
 {
-    const absent *a = table->absents;
-    while (
-        a && !(id && strcmp(a->id, id) == 0) &&
-        !(request_id && a->why.code == DR_UNAVAILABLE && strcmp(a->request_id, request_id) == 0)) {
+    const absent *a = table->absents[bucket_of(id) % ABSENT_BUCKETS];
+    while (a && strcmp(a->id, id) != 0) {
         a = a->next;
     }
     return a;
+}
+
+/* One that this request opened, and that may still come. */
+static const absent *find_absent_request(const dr_sessions *table, const char *request_id)
+{
+    for (size_t i = 0; table->absent_count > 0 && i < ABSENT_BUCKETS; i++) {
+        for (const absent *a = table->absents[i]; a; a = a->next) {
+            if (a->why.code == DR_UNAVAILABLE && strcmp(a->request_id, request_id) == 0) {
+                return a;
+            }
+        }
+    }
+    return NULL;
 }
 
 void dr_sessions_set_incomplete(dr_sessions *table, bool is_incomplete)
@@ -282,7 +303,7 @@ dr_code dr_sessions_find_opened(dr_session **out, const dr_sessions *table, cons
                              "request_id \"%s\" has opened session %s with another request",
                              request_id, session->id);
     }
-    const absent *away = !session && request_id[0] ? find_absent(table, NULL, request_id) : NULL;
+    const absent *away = !session && request_id[0] ? find_absent_request(table, request_id) : NULL;
     if (away) {
         return fail_absent(away, err);
     }
@@ -378,7 +399,7 @@ dr_code dr_sessions_get(dr_session **out, dr_sessions *table, const char *id, dr
         *out = session;
         return DR_OK;
     }
-    const absent *away = table->absents ? find_absent(table, id, NULL) : NULL;
+    const absent *away = table->absent_count > 0 ? find_absent(table, id) : NULL;
     if (away) {
         return fail_absent(away, err);
     }
