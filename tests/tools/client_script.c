@@ -141,6 +141,7 @@ static void run(char *word, char *rest)
             *second = '\0';
         }
         options.model = rest;
+        dreamd_session_detach(session);
         print_code(dreamd_session_open(&session, client, &options, &err));
     } else if (strcmp(word, "attach") == 0) {
         dreamd_session_detach(session);
