@@ -149,8 +149,8 @@ static int add_discrete(dreamd__common *common, dreamd_tensor *tensor, size_t sl
     for (size_t i = 0; i < count; i++) {
         if (!(fabsf(values[i]) <= 1e9f) || values[i] != rintf(values[i])) {
             return dreamd__fail_field(err, DREAMD_INVALID_ARGUMENT, tensor->name,
-                                      "element %zu of %s is %g, expected a whole number", i,
-                                      tensor->name, (double)values[i]);
+                                      "%s of row %zu is %g, expected a whole number", tensor->name,
+                                      i / (count / common->row_count), (double)values[i]);
         }
         whole[i] = (int64_t)values[i];
     }

@@ -147,8 +147,8 @@ REQUESTS = {
         simulation.PlanRequest(session_id=s, anytime=True)), "anytime"),
     "deviations of a plan": (CODE.UNIMPLEMENTED, lambda c, s: c.simulation.Plan(
         simulation.PlanRequest(session_id=s, outputs=["plan.std"])), "plan.std", "action, return and plan"),
-    "a drawn ending": (CODE.UNIMPLEMENTED, lambda c, s: c.open(
-        ending=simulation.Ending(rule=simulation.Ending.SAMPLED)), "SAMPLED", "THRESHOLD"),
+    "an unknown ending": (CODE.INVALID_ARGUMENT, lambda c, s: c.open(
+        ending=simulation.Ending(rule=9)), "rule is 9", "THRESHOLD"),
     "too many elites": (CODE.INVALID_ARGUMENT, plan(candidates=10, elites=11), "elites", "11", "10"),
     "decode without a decoder": (CODE.FAILED_PRECONDITION, lambda c, s: c.simulation.Decode(
         simulation.DecodeRequest(session_id=c.open("blind").session_id)), "blind", "decoder", "encodes"),
@@ -157,7 +157,7 @@ REQUESTS = {
     "more rows than are allowed": (CODE.INVALID_ARGUMENT, lambda c, s: c.open(rows=65537), "rows", "65537", "65536"),
     "more memory than is allowed": (CODE.INVALID_ARGUMENT, lambda c, s: c.open(rows=65536), "rows", "65536", "8388608"),
     "a life too long": (CODE.INVALID_ARGUMENT, lambda c, s: c.open(ttl_ms=10**12), "ttl_ms", "1000000000000", "604800000"),
-    "starts of a file": (CODE.UNIMPLEMENTED, reset(start_source=2), "start_source", "FILE", "INITIAL"),
+    "starts of a file": (CODE.FAILED_PRECONDITION, reset(start_source=2), "starts.safetensors", "INITIAL"),
     "an alias to nowhere": (CODE.NOT_FOUND, lambda c, s: c.registry.SetAlias(
         registry.SetAliasRequest(name="tiny", alias="best", version=9)), "tiny", "9", "newest is 1"),
     "no word for an alias": (CODE.INVALID_ARGUMENT, lambda c, s: c.registry.SetAlias(
