@@ -429,7 +429,7 @@ def test_after_a_deadline_the_same_call_again_is_done_once(served, link):
 
 def test_a_persistent_session_goes_on_after_its_daemon_was_killed_and_started_again(tmp_path):
     one = zoo_daemon(tmp_path, "--persist-sessions")
-    with dreamd.connect(one.address, timeout=60, retries=40) as client, client.open("pendulum", rows=2, seed=1, persist=True) as session:
+    with dreamd.connect(one.address, timeout=60) as client, client.open("pendulum", rows=2, seed=1, persist=True) as session:
         with session.fork() as twin:
             expected = twin.step(actions(1, 2)[0], outputs=["observation"]).observation
         kill(one)

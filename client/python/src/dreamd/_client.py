@@ -19,6 +19,7 @@ from .tensors import write_state
 from .types import Checkpoint, Model, Registered, ServerInfo, SessionInfo
 
 PAGE, CHUNK_BYTES, LOAD_TIMEOUT = 1000, 1 << 20, 2.0
+RETRIES, SESSION_RETRIES = 4, 8
 
 
 class ClientCore:
@@ -36,8 +37,10 @@ class ClientCore:
         if save_every < 1:
             raise invalid("save_every", f"is {save_every}, expected 1 or more")
         self.save_every = save_every if many else 0
-        self.patience = Patience(timeout, attempt_timeout if attempt_timeout or not many else timeout / 3,
-                                 retries if retries is not None else 1 if many else 4)
+        attempt = attempt_timeout if attempt_timeout or not many else timeout / 3
+        self.patience = Patience(timeout, attempt, retries if retries is not None else 1 if many else RETRIES)
+        # Who has a session waits for a daemon that is just started again; who has none may have the wrong address.
+        self.session_patience = Patience(timeout, attempt, retries if retries is not None else 1 if many else SESSION_RETRIES)
 
     # ---- daemons ----
 

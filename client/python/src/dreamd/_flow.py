@@ -90,7 +90,7 @@ def repeat(address: str, method: str, request: Any, deadline: Deadline, patience
     """For what may be repeated: reads, and changes that carry a step id or a request id.
 
     Repeats after UNAVAILABLE and after an attempt's own DEADLINE_EXCEEDED, and while a repeat finds the first attempt
-    still running; the pauses double, with jitter, and are what the daemon asks for where it does.
+    still running; the pauses double, with jitter, and are at least what the daemon asks for.
     """
     pause = BACK_OFF_FIRST
     for attempt in range(patience.retries + 1):
@@ -98,7 +98,7 @@ def repeat(address: str, method: str, request: Any, deadline: Deadline, patience
             return (yield effect(address, method, request, patience.attempt(deadline)))
         except Error as error:
             transient = error.code in UNREACHABLE or (attempt > 0 and error.reason == "SESSION_BUSY")
-            wait = error.retry_after or pause * random.uniform(0.5, 1.0)
+            wait = max(error.retry_after or 0.0, pause * random.uniform(0.5, 1.0))
             if not transient or attempt == patience.retries or wait >= deadline.left():
                 raise
         yield Sleep(wait)

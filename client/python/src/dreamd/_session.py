@@ -57,7 +57,7 @@ class SessionCore:
             if commits:
                 request.step_id = self.committed - self._ahead + 1
             try:
-                return (yield from repeat(self.address, method, request, deadline, self.client.patience, effect))
+                return (yield from repeat(self.address, method, request, deadline, self.client.session_patience, effect))
             except Error as error:
                 if self.journal is None or not _is_lost(error) or deadline.passed() or round_ == ROUNDS - 1:
                     raise

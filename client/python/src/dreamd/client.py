@@ -72,8 +72,9 @@ def connect(address: str | Sequence[str] | None = None, *, timeout: float = 10.0
         timeout: seconds a call may take, repeats and pauses included; every call can say its own.
         attempt_timeout: seconds one attempt of a call may take, after which it is repeated; None is `timeout`, with
             several addresses a third of it.
-        retries: repeats of a call that found no daemon or was late; None is 4, with several addresses 1 before the
-            session moves. Only what is safe is repeated: reads, and changes that carry a step id.
+        retries: repeats of a call that found no daemon or was late, with pauses that double up to 2 s. None is 4, on a
+            session 8 (some 7 s: a daemon may be just started again), with several addresses 1 before the session moves.
+            Only what is safe is repeated: reads, and changes that carry a step id.
         save_every: with several addresses, the state is saved after so many changes and plans.
         credentials: for TLS (`grpc.ssl_channel_credentials()`); None is plain.
     """
@@ -164,7 +165,7 @@ class Client:
             start: where rows start when reset: "initial" (default), "file" (the checkpoint's recorded starts), "state".
             state: {part: [rows, ...]}, all parts, for start="state".
             history: recent latents kept for `fork(steps_back=...)`.
-            persist: lives through a restart of the daemon.
+            persist: lives through a restart of a daemon that has --persist-sessions, even through kill -9.
             task: of a multi-task model.
             ttl: seconds it lives without any request; None is the daemon's default.
             label: for people, shown in lists.
