@@ -3,6 +3,7 @@
 $DREAMD_BUILD names the build folder (default: build).
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -52,6 +53,16 @@ class Daemon:
         code = self.process.wait(timeout=60)
         self.log.close()
         assert code == 0, f"exit code {code}\n{self.read_log()}"
+
+
+@contextlib.contextmanager
+def running(folder, *options):
+    """A daemon for the length of a block."""
+    one = Daemon(folder, *options)
+    try:
+        yield one
+    finally:
+        one.stop()
 
 
 @pytest.fixture(scope="session")

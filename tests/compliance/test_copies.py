@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD, Daemon
+from conftest import BUILD, Daemon, running
 from test_c_library import Script
 from test_dreamctl import Ctl
 
@@ -76,12 +76,11 @@ def test_what_is_saved_goes_on_in_another_daemon(ctl, tmp_path):
     said = ctl.ok("session", "save", session, file)
     assert said["rows"] == 3 and said["committed_step_id"] == 4 and said["bytes"] == file.stat().st_size
     future = rewards(ctl, session, 3)
-    other = Daemon(tmp_path)
-    there = Ctl(other.address)
-    made = there.ok("session", "restore", file, "--label", "from a file", "--horizon", 50)
-    assert made["rows"] == 3 and made["label"] == "from a file" and made["horizon"] == 50
-    assert rewards(there, made["session_id"], 3) == future
-    other.stop()
+    with running(tmp_path) as other:
+        there = Ctl(other.address)
+        made = there.ok("session", "restore", file, "--label", "from a file", "--horizon", 50)
+        assert made["rows"] == 3 and made["label"] == "from a file" and made["horizon"] == 50
+        assert rewards(there, made["session_id"], 3) == future
     ctl.ok("session", "restore", file, session)
     assert rewards(ctl, session, 3) == future
     code, out, _ = ctl.run("session", "restore", file)

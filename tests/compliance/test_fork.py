@@ -6,8 +6,8 @@ import grpc
 import numpy as np
 import pytest
 
-from conftest import Daemon
-from dreamd_stubs import Client, arrays, details, make_zoo, put, registry, simulation
+from conftest import Daemon, running
+from dreamd_stubs import Client, arrays, details, make_zoo, registry, simulation
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
@@ -311,12 +311,11 @@ def test_the_daemon_lists_the_method(client):
 
 
 def test_forks_end_at_the_quota_and_say_when_to_try_again(tmp_path):
-    daemon = Daemon(tmp_path, "--zoo", make_zoo(tmp_path / "zoo", tiny=7), "--sessions-max", "3")
-    with daemon.channel() as channel:
+    zoo = make_zoo(tmp_path / "zoo", tiny=7)
+    with running(tmp_path, "--zoo", zoo, "--sessions-max", "3") as daemon, daemon.channel() as channel:
         client = Client(channel)
         parent = client.open().session_id
         fork(client, parent), fork(client, parent)
         error = fails(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: fork(client, parent))
         assert details(error, "RetryInfo").retry_delay.ToMilliseconds() > 0
-        assert put(simulation.StepRequest(session_id=parent), action=actions(1))
-    daemon.stop()
+        client.step(parent, actions(1))

@@ -9,7 +9,7 @@ import time
 import grpc
 import pytest
 
-from conftest import BUILD, Daemon
+from conftest import BUILD, Daemon, running
 from dreamd_stubs import Client, details, make_zoo, put, registry, simulation
 from test_fork import actions, fails, fork, latents, same, state, walk
 
@@ -346,10 +346,8 @@ def test_a_session_whose_checkpoint_is_gone_is_dropped_with_a_reason(life):
     life.stop()
     other = make_zoo(life.folder / "zoo2", other=9)
     # The model is deleted by a daemon that keeps no sessions.
-    without = Daemon(life.folder, "--zoo", other)
-    with without.channel() as channel:
+    with running(life.folder, "--zoo", other) as without, without.channel() as channel:
         Client(channel).registry.DeleteCheckpoint(registry.DeleteCheckpointRequest(model="tiny@1"))
-    without.stop()
     checked = fsck(life.folder)
     assert lost in checked.stdout and "leftover" in checked.stdout
     life.start()
@@ -430,10 +428,8 @@ def test_sessions_that_find_no_room_stay_on_the_disk(life):
 def test_a_folder_without_the_option_leaves_the_rows(life):
     session = life.client.open(persist=True).session_id
     life.stop()
-    without = Daemon(life.folder, "--zoo", life.options[1])
-    with without.channel() as channel:
+    with running(life.folder, "--zoo", life.options[1]) as without, without.channel() as channel:
         fails(NOT_FOUND, lambda: info(Client(channel), session))
-    without.stop()
     life.start()
     info(life.client, session)
 

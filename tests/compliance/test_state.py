@@ -6,7 +6,7 @@ import grpc
 import numpy as np
 import pytest
 
-from conftest import Daemon
+from conftest import Daemon, running
 from dreamd_stubs import Client, arrays, details, make_zoo, put, simulation
 from test_fork import actions, fails, latents, state, walk, same
 
@@ -70,8 +70,8 @@ def test_a_restored_session_goes_on_bit_identically_in_another_process(client, t
     walk(client, mine, 5)
     saved = get(client, mine)
     future = walk(client, mine)
-    other = Daemon(tmp_path, "--zoo", make_zoo(tmp_path / "zoo", tiny=7))
-    with other.channel() as channel:
+    zoo = make_zoo(tmp_path / "zoo", tiny=7)
+    with running(tmp_path, "--zoo", zoo) as other, other.channel() as channel:
         there = Client(channel)
         session = there.open(rows=3, seed=99, horizon=30).session_id
         reply = there.simulation.SetState(request_of(saved, session))
@@ -80,7 +80,6 @@ def test_a_restored_session_goes_on_bit_identically_in_another_process(client, t
         assert list(again.raw_contents) == list(saved.raw_contents)
         assert (again.checksum, again.layout_hash) == (saved.checksum, saved.layout_hash)
         same(walk(there, session), future)
-    other.stop()
 
 
 def test_a_session_goes_back_to_where_it_was_saved(client):
