@@ -66,20 +66,68 @@ static void put_status(Dreamd__V1__Status *out, const dr_error *err)
     }
 }
 
-void dr_interact_answer_init(dr_interact_answer *out, const Dreamd__V1__InteractRequest *request,
-                             const ProtobufCMessage *message, const dr_error *err)
+static size_t put_varint(uint8_t *out, uint64_t value)
 {
+    size_t length = 0;
+    for (; value >= 0x80; value >>= 7) {
+        out[length++] = (uint8_t)(value | 0x80);
+    }
+    out[length++] = (uint8_t)value;
+    return length;
+}
+
+/* Fields before an answer that is packed: id (left out where it is 0), then key and length. */
+static void put_head(dr_interact_answer *out, uint64_t id, unsigned number, size_t length)
+{
+    size_t at = 0;
+    if (id != 0) {
+        out->head[at++] = 1 << 3;
+        at += put_varint(out->head + at, id);
+    }
+    out->head[at++] = (uint8_t)(number << 3 | 2); /* below 16: one byte */
+    at += put_varint(out->head + at, length);
+    out->head_length = at;
+}
+
+void dr_interact_answer_init(dr_interact_answer *out, const Dreamd__V1__InteractRequest *request,
+                             const dr_inner_answer *answer, const dr_error *err)
+{
+    out->head_length = 0;
+    if (answer && !answer->message) {
+        out->bytes = answer->bytes;
+        out->length = answer->length;
+        put_head(out, request->id, (unsigned)request->request_case, answer->length);
+        return;
+    }
     dreamd__v1__interact_response__init(&out->response);
     out->response.id = request->id;
-    if (message) {
+    if (answer) {
         /* Verbs share one reply message, so its type is read from itself, not from the case. */
         out->response.response_case =
             (Dreamd__V1__InteractResponse__ResponseCase)request->request_case;
-        out->response.step = (Dreamd__V1__StepResponse *)message;
+        out->response.step = (Dreamd__V1__StepResponse *)answer->message;
     } else {
         put_status(&out->status, err);
         out->response.response_case = DREAMD__V1__INTERACT_RESPONSE__RESPONSE_ERROR;
         out->response.error = &out->status;
+    }
+}
+
+size_t dr_interact_answer_size(const dr_interact_answer *answer)
+{
+    return answer->head_length ? answer->head_length + answer->length
+                               : dreamd__v1__interact_response__get_packed_size(&answer->response);
+}
+
+void dr_interact_answer_pack(uint8_t *out, const dr_interact_answer *answer)
+{
+    if (answer->head_length == 0) {
+        dreamd__v1__interact_response__pack(&answer->response, out);
+        return;
+    }
+    memcpy(out, answer->head, answer->head_length);
+    if (answer->length > 0) {
+        memcpy(out + answer->head_length, answer->bytes, answer->length);
     }
 }
 

@@ -3,6 +3,7 @@
 #define DR_SERVER_INTERACT_WIRE_H
 #include "dreamd/v1/simulation.pb-c.h"
 #include "server/interact_turns.h"
+#include "server/rpc.h"
 #include "server/sessions.h"
 
 typedef struct {
@@ -23,13 +24,20 @@ const void *dr_interact_get_request(const Dreamd__V1__InteractRequest *request);
 const dr_session *dr_interact_find_session(const Dreamd__V1__InteractRequest *request,
                                            const dr_sessions *sessions);
 
+/* An InteractResponse in the making: a message, or `head` and behind it what was packed before. */
 typedef struct {
-    Dreamd__V1__InteractResponse response; /* to be packed */
+    Dreamd__V1__InteractResponse response;
     Dreamd__V1__Status status;
+    uint8_t head[32];
+    size_t head_length; /* 0: the message counts */
+    const void *bytes;
+    size_t length;
 } dr_interact_answer;
-/* `message` is the method's answer, or NULL and `err` says why there is none. Borrows both. */
+/* `answer` is the method's, or NULL and `err` says why there is none. Borrows both. */
 void dr_interact_answer_init(dr_interact_answer *out, const Dreamd__V1__InteractRequest *request,
-                             const ProtobufCMessage *message, const dr_error *err);
+                             const dr_inner_answer *answer, const dr_error *err);
+size_t dr_interact_answer_size(const dr_interact_answer *answer);
+void dr_interact_answer_pack(uint8_t *out, const dr_interact_answer *answer);
 /* Of a refused step: which of its rows have ended. */
 void dr_interact_answer_add_ended(dr_interact_answer *out,
                                   const Dreamd__V1__InteractRequest *request,

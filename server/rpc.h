@@ -75,10 +75,12 @@ typedef struct {
  * Unpackable sizes fail the call with RESOURCE_EXHAUSTED or INTERNAL, so the result may be
  * ignored by one-shot senders; false = the call is over, stop producing. */
 bool dr_call_send(dr_call *call, const struct ProtobufCMessage *message);
-/* The same for a message that is packed already. */
-bool dr_call_send_packed(dr_call *call, const void *bytes, size_t length);
+/* The same for a message that is packed already, in one piece or two: `head` may be NULL. */
+bool dr_call_send_packed(dr_call *call, const void *head, size_t head_length, const void *bytes,
+                         size_t length);
 /* Sends and finishes with OK. */
 void dr_call_reply(dr_call *call, const struct ProtobufCMessage *message);
+void dr_call_reply_packed(dr_call *call, const void *bytes, size_t length);
 /* NULL or code DR_OK: success. Otherwise the status carries err's message and, as
  * google.rpc.Status details, what the error says: field (BadRequest for INVALID_ARGUMENT and
  * OUT_OF_RANGE, ResourceInfo for NOT_FOUND and ALREADY_EXISTS, PreconditionFailure for
@@ -154,8 +156,13 @@ dr_loop *dr_call_loop(const dr_call *call);
  *      └─────── abort ───↗ (its own deadline, too)
  */
 typedef struct {
+    const struct ProtobufCMessage *message; /* NULL: it is packed already */
+    const void *bytes;
+    size_t length;
+} dr_inner_answer;
+typedef struct {
     /* Once. The answer, which lives until this returns, or NULL and why there is none. */
-    void (*on_answer)(dr_call *inner, const struct ProtobufCMessage *message, const dr_error *err);
+    void (*on_answer)(dr_call *inner, const dr_inner_answer *answer, const dr_error *err);
     /* Once, after the answer: nothing of it runs any more. */
     void (*on_idle)(dr_call *inner);
 } dr_inner_sink;

@@ -390,7 +390,8 @@ bool dr_call_send(dr_call *call, const struct ProtobufCMessage *message)
     return queue(call, from, dr__rpc_pack(&call->out, message, &err), &err);
 }
 
-bool dr_call_send_packed(dr_call *call, const void *bytes, size_t length)
+bool dr_call_send_packed(dr_call *call, const void *head, size_t head_length, const void *bytes,
+                         size_t length)
 {
     if (dr_call_is_over(call)) {
         return false;
@@ -398,14 +399,24 @@ bool dr_call_send_packed(dr_call *call, const void *bytes, size_t length)
     dr_error err;
     make_room(call);
     size_t from = call->out.length;
-    return queue(call, from, dr__rpc_frame(&call->out, bytes, length, &err), &err);
+    return queue(call, from, dr__rpc_frame(&call->out, head, head_length, bytes, length, &err),
+                 &err);
 }
 
 void dr_call_reply(dr_call *call, const struct ProtobufCMessage *message)
 {
     if (call->outer) {
-        dr__inner_answer(call, message, NULL);
+        dr__inner_answer(call, &(dr_inner_answer){.message = message}, NULL);
     } else if (dr_call_send(call, message)) {
+        dr_call_finish(call, NULL);
+    }
+}
+
+void dr_call_reply_packed(dr_call *call, const void *bytes, size_t length)
+{
+    if (call->outer) {
+        dr__inner_answer(call, &(dr_inner_answer){.bytes = bytes, .length = length}, NULL);
+    } else if (dr_call_send_packed(call, NULL, 0, bytes, length)) {
         dr_call_finish(call, NULL);
     }
 }

@@ -1,4 +1,5 @@
 /* rpc_call_memory.c: what a call is made of: taken from the kept ones, given back. */
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -27,7 +28,9 @@ dr_call *dr__call_take(dr_server *server)
         dr_arena_init(&scratch, 0);
         dr_buf_init(&out, DR_REPLY_BYTES_MAX);
     }
-    memset(call, 0, sizeof *call);
+    memset(call, 0, offsetof(dr_call, refusal));
+    call->refusal.code = call->status.code = DR_OK;
+    call->session_id[0] = call->request_id[0] = call->peer[0] = '\0';
     call->arena = arena;
     call->scratch = scratch;
     call->out = out;

@@ -5,38 +5,43 @@
 #include "server/rpc_verbs.h"
 #include "server/session_save.h"
 
-static void keep_reply(dr_commit *commit)
+/* False: it is not kept. */
+static bool keep_reply(dr_commit *commit)
 {
     if (!commit->claim.has_step_id) {
-        return;
+        return false;
     }
     size_t bytes = protobuf_c_message_get_packed_size(commit->reply);
     dr_buf *kept = &commit->session->reply;
     int64_t before = (int64_t)kept->size;
     dr_buf_clear(kept);
     if (dr_buf_reserve(kept, bytes, NULL) != DR_OK) {
-        return; /* a repeat is then answered ABORTED: the step is committed */
+        return false; /* a repeat is then answered ABORTED: the step is committed */
     }
     kept->length = protobuf_c_message_pack(commit->reply, kept->bytes);
     dr_session_keep_reply(commit->session, &commit->claim);
     dr_sessions_charge(commit->daemon->sessions, commit->session, (int64_t)kept->size - before);
+    return true;
 }
 
-static void commit_rows(dr_commit *commit)
+static void commit_and_answer(dr_commit *commit)
 {
     dr_session *session = commit->session;
     uint64_t before = dr_session_warm_bytes(session);
     dr_session_commit(session, &commit->change);
     dr_sessions_charge(commit->daemon->sessions, session,
                        (int64_t)(dr_session_warm_bytes(session) - before));
-    keep_reply(commit);
+    if (keep_reply(commit)) {
+        dr_verb_replay(commit->call, session);
+    } else {
+        dr_call_reply(commit->call, commit->reply);
+    }
 }
 
 static void finish(dr_commit *commit, const dr_error *err)
 {
     if (err->code == DR_OK) {
-        commit_rows(commit);
-        dr_call_reply(commit->call, commit->reply);
+        commit_and_answer(commit);
     } else {
         dr_session_abandon(commit->session);
         dr_call_finish(commit->call, err);
@@ -67,7 +72,8 @@ static void on_kept(dr_persist_op *op)
 
 void dr_commit_run(dr_commit *commit)
 {
-    dr_error err = {.code = DR_OK};
+    dr_error err;
+    err.code = DR_OK;
     dr_session_next next = {&commit->change, &commit->claim, commit->reply};
     if (!commit->session->options.persist ||
         dr_session_save(&commit->op.row, commit->session, &next, &err) != DR_OK) {
@@ -120,17 +126,7 @@ void dr_keeping_run(dr_keeping *keeping, dr_store_session_change change)
 
 /* ---- repeats ---- */
 
-/* The stored reply, of whichever method: fields that StepResponse does not have stay with it. */
 void dr_verb_replay(dr_call *call, const dr_session *session)
 {
-    Dreamd__V1__StepResponse *reply =
-        dreamd__v1__step_response__unpack(NULL, session->reply.length, session->reply.bytes);
-    dr_error err;
-    if (!reply) {
-        dr_mem_fail(&err, "stored reply");
-        dr_call_finish(call, &err);
-        return;
-    }
-    dr_call_reply(call, &reply->base);
-    dreamd__v1__step_response__free_unpacked(reply, NULL);
+    dr_call_reply_packed(call, session->reply.bytes, session->reply.length);
 }

@@ -68,7 +68,6 @@ struct dr_call {
     uint64_t timeout_ns;
     dr_encoding encoding; /* of messages that are marked compressed */
     dr_metadata *metadata;
-    dr_error refusal; /* why a header cannot be served: bad_timeout */
 
     dr_timer deadline; /* started while not over and a deadline exists */
     uint64_t deadline_ns;
@@ -85,7 +84,6 @@ struct dr_call {
     dr_buf out;                      /* framed answers */
     size_t out_counted;              /* of stats.answer_bytes */
     size_t out_sent;                 /* of them, given to nghttp2 */
-    dr_error status;                 /* once finished */
     dr_metadata *initial, *trailing; /* what the service adds to the answer */
 
     /* ---- a call inside a stream ---- */
@@ -97,9 +95,12 @@ struct dr_call {
     dr_rpc_record *record; /* the method's, or that of unknown ones */
     uint64_t came_ns, queue_ns, compute_ns;
     bool recorded;
+
+    /* ---- from here on not cleared for the next call, but for first bytes and codes ---- */
+    dr_error refusal; /* why a header cannot be served: bad_timeout */
+    dr_error status;  /* once finished */
     char session_id[40];
     char request_id[DR_REQUEST_ID_BYTES + 1];
-
     char peer[56];
 };
 
@@ -148,7 +149,7 @@ void dr__arena_recycle(dr_arena *arena);
 /* No handler is called after this, and no deadline comes. */
 void dr__call_set_over(dr_call *call);
 void dr__call_start_deadline(dr_call *call, uint64_t due_ns);
-void dr__inner_answer(dr_call *inner, const struct ProtobufCMessage *message, const dr_error *err);
+void dr__inner_answer(dr_call *inner, const dr_inner_answer *answer, const dr_error *err);
 /* The stream's reference alone is left, and the answer is given. */
 void dr__inner_rest(dr_call *inner);
 
@@ -188,8 +189,9 @@ DR_CHECKED dr_code dr__rpc_unpack(void **out, dr_arena *arena,
 /* Appends prefix and packed message to `out`. */
 DR_CHECKED dr_code dr__rpc_pack(dr_buf *out, const struct ProtobufCMessage *message, dr_error *err);
 
-/* Appends prefix and a message packed before. */
-DR_CHECKED dr_code dr__rpc_frame(dr_buf *out, const void *bytes, size_t length, dr_error *err);
+/* Appends prefix and a message packed before, in two pieces. */
+DR_CHECKED dr_code dr__rpc_frame(dr_buf *out, const void *head, size_t head_length,
+                                 const void *bytes, size_t length, dr_error *err);
 
 /* rpc_status.c: google.rpc.Status of `err` packed into `out`; 0 = there is nothing to say beyond
  * code and message, or it does not fit. */

@@ -74,14 +74,14 @@ void dr__inner_rest(dr_call *inner)
     }
 }
 
-void dr__inner_answer(dr_call *inner, const struct ProtobufCMessage *message, const dr_error *err)
+void dr__inner_answer(dr_call *inner, const dr_inner_answer *answer, const dr_error *err)
 {
     if (dr_call_is_over(inner)) {
         return;
     }
     dr__call_set_over(inner);
-    dr__call_record(inner, message ? NULL : err);
-    inner->sink->on_answer(inner, message, message ? NULL : err);
+    dr__call_record(inner, answer ? NULL : err);
+    inner->sink->on_answer(inner, answer, answer ? NULL : err);
 }
 
 void dr_inner_set_ud(dr_call *inner, void *ud)

@@ -95,9 +95,9 @@ static void end_turn(entry *e)
 
 /* Its place in the stream is behind others. The arena is not touched where work of the call may
  * still use it. */
-static dr_code hold(entry *e, const Dreamd__V1__InteractResponse *response, bool may_use_arena)
+static dr_code hold(entry *e, const dr_interact_answer *answer, bool may_use_arena)
 {
-    size_t length = dreamd__v1__interact_response__get_packed_size(response);
+    size_t length = dr_interact_answer_size(answer);
     e->held_in_block = !may_use_arena || length > ARENA_BYTES_MAX;
     e->held = e->held_in_block ? dr_mem_alloc(length + 1)
                                : dr_arena_alloc(dr_call_arena(e->inner), length + 1);
@@ -105,7 +105,8 @@ static dr_code hold(entry *e, const Dreamd__V1__InteractResponse *response, bool
         e->held_in_block = false;
         return DR_RESOURCE_EXHAUSTED;
     }
-    e->held_length = dreamd__v1__interact_response__pack(response, e->held);
+    dr_interact_answer_pack(e->held, answer);
+    e->held_length = length;
     e->stream->held_bytes += length;
     if (e->held_in_block) {
         e->stream->daemon->verb_bytes += length; /* so that others are refused, not this one */
@@ -116,7 +117,7 @@ static dr_code hold(entry *e, const Dreamd__V1__InteractResponse *response, bool
 static void send_held(stream *s)
 {
     while (s->first && s->first->held && dr_call_is_writable(s->call)) {
-        if (!dr_call_send_packed(s->call, s->first->held, s->first->held_length)) {
+        if (!dr_call_send_packed(s->call, NULL, 0, s->first->held, s->first->held_length)) {
             return;
         }
         take_off(s);
@@ -156,7 +157,14 @@ static void add_ended(entry *e, dr_interact_answer *answer)
     }
 }
 
-static void on_answer(dr_call *inner, const ProtobufCMessage *message, const dr_error *err)
+static bool send(stream *s, const dr_interact_answer *answer)
+{
+    return answer->head_length > 0 ? dr_call_send_packed(s->call, answer->head, answer->head_length,
+                                                         answer->bytes, answer->length)
+                                   : dr_call_send(s->call, &answer->response.base);
+}
+
+static void on_answer(dr_call *inner, const dr_inner_answer *given, const dr_error *err)
 {
     entry *e = dr_inner_get_ud(inner);
     stream *s = e->stream;
@@ -165,16 +173,16 @@ static void on_answer(dr_call *inner, const ProtobufCMessage *message, const dr_
         return;
     }
     dr_interact_answer answer;
-    dr_interact_answer_init(&answer, e->request, message, err);
+    dr_interact_answer_init(&answer, e->request, given, err);
     if (err && err->reason && strcmp(err->reason, "ROW_ENDED") == 0) {
         add_ended(e, &answer);
     }
     if (s->first == e && dr_call_is_writable(s->call)) {
-        if (dr_call_send(s->call, &answer.response.base)) {
+        if (send(s, &answer)) {
             take_off(s);
             send_held(s);
         }
-    } else if (hold(e, &answer.response, message != NULL) != DR_OK) {
+    } else if (hold(e, &answer, given != NULL) != DR_OK) {
         fail(s, "an answer that waits for others");
     }
 }

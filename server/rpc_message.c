@@ -166,12 +166,21 @@ dr_code dr__rpc_pack(dr_buf *out, const ProtobufCMessage *message, dr_error *err
     return code;
 }
 
-dr_code dr__rpc_frame(dr_buf *out, const void *bytes, size_t length, dr_error *err)
+static void append(dr_buf *out, const void *bytes, size_t length)
 {
-    dr_code code = begin_frame(out, length, err);
-    if (code == DR_OK && length > 0) {
+    if (length > 0) {
         memcpy(out->bytes + out->length, bytes, length);
         out->length += length;
+    }
+}
+
+dr_code dr__rpc_frame(dr_buf *out, const void *head, size_t head_length, const void *bytes,
+                      size_t length, dr_error *err)
+{
+    dr_code code = begin_frame(out, head_length + length, err);
+    if (code == DR_OK) {
+        append(out, head, head_length);
+        append(out, bytes, length);
     }
     return code;
 }

@@ -70,7 +70,7 @@ static void stand_behind(dr_scheduler *s, dr_work *work, dr_lane *lane)
 static void enter(dr_scheduler *s, dr_work *work, dr_lane *lane)
 {
     work->lane = lane;
-    work->error = (dr_error){.code = DR_OK};
+    work->error.code = DR_OK;
     work->taken = work->finished = 0;
     work->behind = NULL;
     work->submitted_ns = dr__scheduler_now_ns();

@@ -42,6 +42,13 @@ static void refuse(dr_call *call, const void *message)
     dr_call_finish(call, NULL); /* over: nothing happens */
 }
 
+static void echo_packed(dr_call *call, const void *message)
+{
+    uint8_t bytes[100];
+    size_t length = protobuf_c_message_pack(message, bytes);
+    dr_call_reply_packed(call, bytes, length);
+}
+
 static void keep(dr_call *call, const void *message)
 {
     (void)message;
@@ -57,12 +64,14 @@ static void on_cancelled(dr_call *call)
 
 /* ---- the stream ---- */
 
-static void on_answer(dr_call *inner, const struct ProtobufCMessage *message, const dr_error *err)
+static void on_answer(dr_call *inner, const dr_inner_answer *answer, const dr_error *err)
 {
     dr_call *outer = dr_inner_get_ud(inner);
-    note(message ? "answer" : dr_code_name(err->code));
-    if (message) {
-        dr_call_send(outer, message);
+    note(answer ? "answer" : dr_code_name(err->code));
+    if (answer && answer->message) {
+        dr_call_send(outer, answer->message);
+    } else if (answer) {
+        dr_call_send_packed(outer, NULL, 0, answer->bytes, answer->length);
     }
 }
 
@@ -106,6 +115,7 @@ static void finish(dr_call *call)
 
 static const dr_rpc_method METHODS[] = {
     {"/t.T/Echo", REQUEST, .on_message = echo},
+    {"/t.T/Packed", REQUEST, .on_message = echo_packed},
     {"/t.T/Refuse", REQUEST, .on_message = refuse},
     {"/t.T/Keep", REQUEST, .on_message = keep, .on_cancelled = on_cancelled},
     {"/t.T/Nest", REQUEST, DR_RPC_CLIENT_STREAM | DR_RPC_SERVER_STREAM, .on_message = nest,
@@ -152,6 +162,19 @@ Test(rpc_inner, a_handler_answers_inside_a_stream_as_on_the_wire)
     send(stream, "/t.T/Echo");
     cr_expect(eq(str, events, "value answer idle "));
     cr_expect(eq(sz, dr_loopback_answer(loopback, stream)->length, 5 + 2 + strlen("/t.T/Echo")));
+    cr_expect(eq(int, end(stream), 0));
+}
+
+Test(rpc_inner, an_answer_that_is_packed_is_the_same_answer)
+{
+    int stream = open_stream();
+    send(stream, "/t.T/Packed");
+    const dr_answer *inside = dr_loopback_answer(loopback, stream);
+    uint8_t request[] = "\x0a\x0b/t.T/Packed";
+    const dr_answer *alone = dr_loopback_call(loopback, "/t.T/Packed", request, sizeof request - 1);
+    cr_assert(eq(sz, inside->length, 5 + sizeof request - 1));
+    cr_assert(eq(sz, alone->length, inside->length));
+    cr_expect(eq(int, memcmp(alone->bytes, inside->bytes, alone->length), 0));
     cr_expect(eq(int, end(stream), 0));
 }
 
