@@ -9,7 +9,9 @@ static const double UNKNOWN_ROW_NS = 20e3; /* nothing known */
 static const double SPREAD = 0.1;          /* sizes differ enough to tell the two parts apart */
 static const double FAR = 4;               /* times the estimate */
 static const double FIXED_SHARE = 4;       /* a batch is at least so many fixed parts long */
-enum { FEW_ROWS = 16 };                    /* sizes beyond use the weights well */
+static const double FORGET = 0.98;         /* of a fixed part that nothing shows */
+/* Of more rows than FEW in a quantum the fixed part is no large share. */
+enum { COLD = 2, FEW_ROWS = 4 };
 
 void dr_cost_seed(dr_cost *cost, double flops)
 {
@@ -31,6 +33,8 @@ static void fit(dr_cost *c)
         double fixed = (c->rows * c->ns_a_row - c->count * c->ns) / det;
         double least = c->ns / c->count;
         c->fixed_ns = fixed < 0 ? 0 : fixed > least ? least : fixed;
+    } else {
+        c->fixed_ns *= FORGET;
     }
     double row = (c->ns - c->fixed_ns * c->count) / c->rows;
     double least = c->ns / c->rows / 64; /* noise never makes rows free */
@@ -42,8 +46,8 @@ void dr_cost_learn(dr_cost *c, uint32_t rows, uint64_t ns)
     double took = (double)ns + 1, estimate = c->fixed_ns + c->row_ns * rows;
     bool is_surprise = took > FAR * estimate || took < estimate / FAR;
     c->surprises = is_surprise ? c->surprises + 1 : 0;
-    if (c->count == 0 || c->surprises > 1) {
-        *c = (dr_cost){0};
+    if (c->seen++ < COLD || c->surprises > 1) {
+        *c = (dr_cost){.seen = c->seen};
     } else if (is_surprise) {
         took = took > estimate ? FAR * estimate : estimate / FAR;
     }
@@ -65,7 +69,8 @@ uint32_t dr_cost_rows(const dr_cost *c, uint64_t quantum_ns, uint32_t most)
     double budget = (double)quantum_ns, least = FIXED_SHARE * c->fixed_ns;
     double rows = ((budget > least ? budget : least) - c->fixed_ns) / c->row_ns;
     double usual = c->count > 0 ? c->rows / c->count : FEW_ROWS;
-    if (rows < usual * 2 && usual < FEW_ROWS && c->fixed_ns == 0 && spread_of(c) < SPREAD) {
+    if (rows < FEW_ROWS && usual < FEW_ROWS && c->fixed_ns < c->row_ns / 8 &&
+        spread_of(c) < SPREAD / 8) {
         rows = usual * 2; /* all were small and alike: one of twice the size tells what is fixed */
     }
     return rows < 1 ? 1 : rows > most ? most : (uint32_t)rows;

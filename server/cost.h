@@ -3,7 +3,8 @@
  *     time(n) = fixed + row * n
  *
  * Both are a least-squares fit over the recent batches, each weighed by 1 / rows (what takes
- * longer varies more). While all batches were of about one size, only `row` is learned.
+ * longer varies more). While all batches are of about one size, only `row` is learned, and `fixed`
+ * is slowly forgotten: then sizes change, and tell.
  */
 #ifndef DR_SERVER_COST_H
 #define DR_SERVER_COST_H
@@ -14,6 +15,7 @@ typedef struct {
     double count;            /* of batches, older ones counting less; the sums below likewise */
     double inverse, rows;    /* of 1 / rows, of rows */
     double ns, ns_a_row;
+    uint32_t seen;      /* batches; the first are cold */
     uint32_t surprises; /* batches in succession that were nothing like the estimate */
 } dr_cost;
 

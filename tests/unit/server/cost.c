@@ -89,3 +89,26 @@ Test(cost, a_machine_that_became_slower_is_learned)
     settle(&c, 0, 1000, 250000, 256);
     cr_expect(le(u32, settle(&c, 0, 50000, 250000, 256), 5));
 }
+
+Test(cost, a_wrong_fixed_part_is_forgotten_though_all_batches_are_alike)
+{
+    dr_cost c;
+    dr_cost_seed(&c, 0);
+    for (int i = 0; i < 20; i++) { /* while something else disturbed: 250 us and 5 a row */
+        uint32_t rows = i % 2 ? 10 : 100;
+        dr_cost_learn(&c, rows, 250000 + 5000 * rows);
+    }
+    cr_assert(gt(u32, dr_cost_rows(&c, 250000, 256), 100));
+    cr_expect(le(u32, settle(&c, 5000, 6500, 250000, 256), 45));
+    cr_expect(ge(u32, settle(&c, 5000, 6500, 250000, 256), 30));
+}
+
+Test(cost, cold_batches_are_no_evidence)
+{
+    dr_cost c;
+    dr_cost_seed(&c, 0);
+    dr_cost_learn(&c, 12, 5000000);
+    dr_cost_learn(&c, 1, 900000);
+    dr_cost_learn(&c, 1, 7000);
+    cr_expect(le(u32, settle(&c, 0, 7000, 250000, 256), 36));
+}
