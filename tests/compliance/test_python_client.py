@@ -427,20 +427,34 @@ def test_after_a_deadline_the_same_call_again_is_done_once(served, link):
             assert watched.refresh().committed_step_id == 1
 
 
-def test_a_persistent_session_goes_on_after_its_daemon_was_killed_and_started_again(tmp_path):
-    one = zoo_daemon(tmp_path, "--persist-sessions")
+@pytest.fixture
+def persistent(tmp_path):
+    """start(*options): a daemon that keeps its sessions, on one data folder, again and again."""
+    started = []
+
+    def start(*options):
+        started.append(zoo_daemon(tmp_path, "--persist-sessions", *options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.stop()
+
+
+def test_a_persistent_session_goes_on_after_its_daemon_was_killed_and_started_again(persistent):
+    one = persistent()
     with dreamd.connect(one.address, timeout=60) as client, client.open("pendulum", rows=2, seed=1, persist=True) as session:
         with session.fork() as twin:
             expected = twin.step(actions(1, 2)[0], outputs=["observation"]).observation
         kill(one)
+        one.endpoint.unlink()
         results = []
         thread = threading.Thread(target=lambda: results.append(session.step(actions(1, 2)[0], outputs=["observation"])))
         thread.start()
-        one.endpoint.unlink()
-        again = zoo_daemon(tmp_path, "--persist-sessions", "--listen", one.address)
+        persistent("--listen", one.address)
         thread.join(timeout=60)
         assert results[0].observation.tobytes() == expected.tobytes() and results[0].committed_step_id == 1
-    again.stop()
 
 
 def test_what_is_not_safe_is_not_repeated(served, link):
