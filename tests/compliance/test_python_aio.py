@@ -158,8 +158,16 @@ def test_a_cancelled_step_is_made_or_not_and_refresh_tells(served):
     link.close()
 
 
-def test_a_session_moves_when_its_daemon_is_killed(tmp_path):
-    replicas = [zoo_daemon(tmp_path / name) for name in ("a", "b")]
+@pytest.fixture
+def replicas(tmp_path):
+    both = [zoo_daemon(tmp_path / name) for name in ("a", "b")]
+    yield both
+    for one in both:
+        if one.process.poll() is None:
+            one.stop()
+
+
+def test_a_session_moves_when_its_daemon_is_killed(replicas):
 
     async def run():
         async with dreamd.aio.connect([one.address for one in replicas], timeout=60) as client:
@@ -173,6 +181,3 @@ def test_a_session_moves_when_its_daemon_is_killed(tmp_path):
             assert one.address == other.address != home
 
     asyncio.run(run())
-    for one in replicas:
-        if one.process.poll() is None:
-            one.stop()

@@ -70,8 +70,8 @@ def test_what_learns_in_a_dream_fits_the_real_world(name, real):
 
 
 @pytest.mark.parametrize("observe", ["observation", "state"])
-def test_any_hosted_model_is_a_world(tmp_path, observe):
-    daemon = zoo_daemon(tmp_path, "--zoo", make_zoo(tmp_path / "zoo", tiny=1))
+def test_any_hosted_model_is_a_world(start_daemon, tmp_path, observe):
+    daemon = start_daemon("--zoo", make_zoo(tmp_path / "zoo", tiny=1))
     env = gymnasium.make("dreamd/world-v0", model="tiny@1", address=daemon.address, horizon=3, observe=observe)
     observation, _ = env.reset(seed=1)
     assert observation in env.observation_space and isinstance(observation, dict if observe == "observation" else np.ndarray)
@@ -79,7 +79,6 @@ def test_any_hosted_model_is_a_world(tmp_path, observe):
         observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
     assert truncated and observation in env.observation_space and isinstance(reward, float)
     env.close()
-    daemon.stop()
 
 
 def test_a_world_ends_sessions_when_it_is_closed(address):

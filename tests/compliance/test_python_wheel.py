@@ -7,7 +7,7 @@ import sys
 import sysconfig
 
 import pytest
-from python_package import ROOT, zoo_daemon
+from python_package import ROOT, ZOO
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,8 @@ def installed(tmp_path_factory):
     return folder / "env/bin"
 
 
-def test_the_first_example_of_the_readme_runs_from_the_wheel(installed, tmp_path):
-    daemon = zoo_daemon(tmp_path / "daemon")
+def test_the_first_example_of_the_readme_runs_from_the_wheel(installed, start_daemon, tmp_path):
+    daemon = start_daemon("--zoo", ZOO)
     text = re.search(r"```python\n(.*?)```", (ROOT / "client/python/README.md").read_text(), re.S).group(1)
     assert len(text.splitlines()) == 5
     code = text.replace("127.0.0.1:7733", daemon.address) + "print(dreamd.__file__)"
@@ -37,7 +37,6 @@ def test_the_first_example_of_the_readme_runs_from_the_wheel(installed, tmp_path
     assert done.returncode == 0, done.stderr
     assert str(installed.parent) in done.stdout.splitlines()[-1]
     assert re.match(r"\[-[\d.]+ ", done.stdout)
-    daemon.stop()
 
 
 def test_the_importer_is_a_command_and_types_are_declared(installed):
