@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.distributions import Normal
 
-import dreamd  # noqa: F401: registers dreamd/pendulum-v0 and its like
+import dreamd  # noqa: F401 (it registers dreamd/pendulum-v0 and its like)
 
 
 def parse_args():
@@ -44,7 +44,7 @@ def make_envs(env_id, num_envs):
     return gymnasium.make_vec(env_id, num_envs=num_envs, **({"vector_kwargs": mode} if own else mode))
 
 
-def layer(inputs, outputs, gain=np.sqrt(2)):
+def layer(inputs, outputs, gain=2**0.5):
     made = nn.Linear(inputs, outputs)
     nn.init.orthogonal_(made.weight, gain)
     nn.init.zeros_(made.bias)
@@ -113,9 +113,10 @@ def main():
                     led_to[row] = info["final_obs"][row]
                 next_value = agent.value(torch.as_tensor(led_to)) * torch.as_tensor(1.0 - terminated, dtype=torch.float32)
             rollout.append((x, raw, distribution.log_prob(raw).sum(-1), value, next_value,
-                            torch.as_tensor(reward, dtype=torch.float32), torch.as_tensor(terminated | truncated, dtype=torch.float32)))
+                            torch.as_tensor(reward, dtype=torch.float32),
+                            torch.as_tensor(terminated | truncated, dtype=torch.float32)))
             x = torch.as_tensor(np.array(seen))
-        xs, raws, log_probs, values, next_values, rewards, dones = (torch.stack(column) for column in zip(*rollout))
+        xs, raws, log_probs, values, next_values, rewards, dones = (torch.stack(column) for column in zip(*rollout, strict=True))
         advantages = advantages_of(rewards, values, next_values, dones, args.gamma, args.gae_lambda)
         batch = [column.flatten(0, 1) for column in (xs, raws, log_probs, advantages, advantages + values)]
         for _ in range(args.update_epochs):

@@ -17,7 +17,6 @@ import numpy as np
 
 import dreamd
 
-
 TOO_LATE = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)  # the latter: the daemon sees that it will be
 
 
