@@ -20,29 +20,39 @@ from dreamd.sb3 import WorldVecEnv
 
 
 class Progress(BaseCallback):
-    """A line whenever a tenth is done."""
+    """A line whenever a tenth is done; with `episodes`, how the agent does in the real world by then."""
 
-    def __init__(self, steps):
+    def __init__(self, steps, episodes):
         super().__init__()
-        self.steps, self.next = steps, 0.1
+        self.steps, self.episodes, self.next, self.curve = steps, episodes, 0.1, []
 
     def _on_step(self):
         if self.num_timesteps >= self.next * self.steps:
-            print(f"  {self.num_timesteps:,} imagined steps", flush=True)
             self.next += 0.1
+            line = f"  {self.num_timesteps:,} imagined steps"
+            if self.episodes:  # only looked at: nothing of it is learned from
+                mean = float(np.mean(evaluate(act_of(self.model), self.episodes)))
+                self.curve.append([self.num_timesteps, round(mean, 1)])
+                line += f", real return {mean:.1f}"
+            print(line, flush=True)
         return True
 
 
-def train(address, seed, steps, worlds):
+def act_of(agent):
+    return lambda _, observation: agent.predict(observation, deterministic=True)[0]
+
+
+def train(address, seed, steps, worlds, curve_episodes):
     """Nothing real is seen: only the model's decoded observations and rewards, 200 steps an episode."""
     env = WorldVecEnv(worlds, model="pendulum", address=address, horizon=200)
     env.seed(seed)
     # Those of RL Baselines3 Zoo for Pendulum-v1, with more worlds, shorter rollouts and a falling learning rate.
     agent = PPO("MlpPolicy", env, seed=seed, n_steps=64, batch_size=1024, n_epochs=10, gamma=0.9, gae_lambda=0.95,
                 learning_rate=lambda left: 1e-3 * left, use_sde=True, sde_sample_freq=4, device="cpu")
-    agent.learn(steps, callback=Progress(steps))
+    progress = Progress(steps, curve_episodes)
+    agent.learn(steps, callback=progress)
     env.close()
-    return agent
+    return agent, progress.curve
 
 
 def evaluate(policy, episodes, first_seed=1000):
@@ -67,6 +77,7 @@ def main():
     parser.add_argument("--steps", type=int, default=500_000, help="imagined steps a seed (500000)")
     parser.add_argument("--worlds", type=int, default=64, help="imagined worlds at a time (64)")
     parser.add_argument("--episodes", type=int, default=20, help="real episodes to measure with (20)")
+    parser.add_argument("--curve", type=int, default=0, metavar="N", help="measure with N real episodes at every tenth, too (0)")
     parser.add_argument("--save", help="write the last agent there (.zip)")
     parser.add_argument("--report", help="write the figures there as JSON")
     arguments = parser.parse_args()
@@ -76,11 +87,11 @@ def main():
     for seed in arguments.seeds:
         print(f"seed {seed}", flush=True)
         start = time.monotonic()
-        agent = train(arguments.address, seed, arguments.steps, arguments.worlds)
+        agent, curve = train(arguments.address, seed, arguments.steps, arguments.worlds, arguments.curve)
         seconds = time.monotonic() - start
-        returns = evaluate(lambda _, seen, agent=agent: agent.predict(seen, deterministic=True)[0], arguments.episodes)
+        returns = evaluate(act_of(agent), arguments.episodes)
         rows.append({"seed": seed, "return": round(float(np.mean(returns)), 1), "least": round(float(np.min(returns)), 1),
-                     "median": round(float(np.median(returns)), 1), "seconds": round(seconds)})
+                     "median": round(float(np.median(returns)), 1), "seconds": round(seconds), "curve": curve})
         print(f"  real Pendulum-v1: mean {rows[-1]['return']}, median {rows[-1]['median']}, least {rows[-1]['least']} over "
               f"{arguments.episodes} episodes; trained in {seconds:.0f} s", flush=True)
         if arguments.save:
@@ -88,7 +99,7 @@ def main():
     mean = float(np.mean([row["return"] for row in rows]))
     print(f"mean_return {mean:.1f} over {len(rows)} seeds; random {random_return:.1f}; nothing real was seen in training")
     if arguments.report:
-        command = f"train.py --seeds {' '.join(map(str, arguments.seeds))} --steps {arguments.steps} --worlds {arguments.worlds}"
+        command = f"train.py --seeds {' '.join(map(str, arguments.seeds))} --steps {arguments.steps} --worlds {arguments.worlds} --curve {arguments.curve}"
         with open(arguments.report, "w") as file:
             json.dump({"command": command, "episodes": arguments.episodes, "random_return": round(random_return, 1),
                        "mean_return": round(mean, 1), "seeds": rows}, file, indent=1)
