@@ -288,6 +288,18 @@ wheel: $(VENV)/check.stamp ## the Python package as a wheel, into $(BUILD)/wheel
 	    || { cat $(PIP_LOG); exit 1; }
 	@ls $(BUILD)/wheel/*.whl
 
+# ---- pictures of the README ----
+
+# A daemon of its own on a free port, for as long as it takes to draw.
+.PHONY: pictures
+pictures: all $(VENV)/torch.stamp ## draw the pictures of README.md again, from reports/ and a running model
+	@folder=$$(mktemp -d); $(BUILD)/dreamd serve --listen 127.0.0.1:0 --http-listen none --data $$folder/data \
+	    --endpoint-file $$folder/endpoint --log-level warn & daemon=$$!; \
+	until [ -e $$folder/endpoint ]; do kill -0 $$daemon || exit 1; sleep 0.1; done; \
+	port=$$(sed 's/.*"port": *\([0-9]*\).*/\1/; q' $$folder/endpoint); \
+	PYTHONPATH=client/python/src $(VENV)/bin/python client/python/examples/pictures/draw.py --address 127.0.0.1:$$port; result=$$?; \
+	kill $$daemon; wait $$daemon; rm -rf $$folder; exit $$result
+
 # ---- the rest ----
 
 # Some minutes a model. The folders must not exist: what is shipped is removed by hand first.

@@ -108,7 +108,7 @@ def run_pytest(folder, files, env, totals, report, timeout):
         failed = 1
     if failed:
         print(output)
-    totals.notes += re.findall(r"^SKIPPED .*", output, re.M)
+    totals.notes += re.findall(r"^(?:SKIPPED|measured:) .*", output, re.M)
     totals.add(str(folder.relative_to(ROOT)), passed, failed, skipped, seconds)
 
 
