@@ -19,7 +19,7 @@ import dreamd
 from dreamd.envs.render import draw_pendulum
 
 matplotlib.use("agg")
-from matplotlib import pyplot  # noqa: E402
+from matplotlib import pyplot
 
 SEEN, IMAGINED, EVERY = 10, 40, 4  # steps filtered, steps imagined blindly, steps between two frames
 
@@ -40,7 +40,8 @@ def imagine(session, observations, actions):
     """Filters the first SEEN observations, then steps with the recorded actions alone; [IMAGINED, 3]."""
     for t in range(SEEN + 1):
         session.observe(observations[t], actions[t - 1] if t else None)
-    return np.array([session.step(actions[SEEN + t], outputs=["observation"]).observation[0] for t in range(IMAGINED)])
+    steps = [session.step(actions[SEEN + t], outputs=["observation"]) for t in range(IMAGINED)]
+    return np.array([step.observation[0] for step in steps])
 
 
 def draw_dream(address, path):
@@ -58,7 +59,8 @@ def draw_dream(address, path):
         rows[0][column].set_title(f"{t + 1}", fontsize=9)
     rows[0][0].set_ylabel("real")
     rows[1][0].set_ylabel("imagined")
-    figure.suptitle(f"{SEEN} steps seen, then {IMAGINED} imagined with the same random actions (steps since the last one seen)", fontsize=10)
+    figure.suptitle(f"{SEEN} steps seen, then {IMAGINED} imagined with the same random actions (steps since the last one seen)",
+                    fontsize=10)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
 
