@@ -218,6 +218,7 @@ static size_t eat(dr_call *call, const uint8_t *bytes, size_t length)
             dr__call_inflate(call, message, message_length, &err);
         } else if (code == DR_OK && message) {
             dr__call_take_message(call, message, message_length, &err);
+            dr__call_wait_anew(call);
         }
         if (err.code != DR_OK) {
             dr__call_abort(call, &err);
@@ -430,7 +431,7 @@ void dr__call_sent(dr_call *call, size_t length)
 {
     bool was_high = dr__call_waiting(call) >= DR_CALL_OUT_HIGH;
     call->out_sent += length;
-    call->waits_ns = dr__http2_now_ns(call->http2);
+    dr__call_wait_anew(call);
     if (dr__call_waiting(call) == 0) {
         dr_buf_clear(&call->out);
         call->out_sent = 0;

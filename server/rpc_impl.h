@@ -52,6 +52,7 @@ struct dr_call {
     bool bad_headers : 1; /* too many */
     bool crowded : 1;     /* the daemon holds enough without it */
     bool waiting : 1;     /* the client owes something (rpc_late.c) */
+    bool given_up : 1;    /* it did not come for its answer */
     bool takes_gzip : 1;  /* the client does */
     bool says_gzip : 1;   /* our headers do, or will */
     bool compressing : 1; /* the next answer */
@@ -166,6 +167,8 @@ dr_code dr__call_fail_answers_full(const dr_call *call, dr_error *err);
 void dr__call_leave_connection(dr_call *call);
 /* After anything that may change whether the client owes something. */
 void dr__call_watch(dr_call *call);
+/* It has done a part of what it owes: a message of a stream, some bytes of an answer. */
+void dr__call_wait_anew(dr_call *call);
 /* When it is late with it; UINT64_MAX: it owes nothing. */
 uint64_t dr__call_late_ns(const dr_call *call);
 void dr__call_end_late(dr_call *call);

@@ -2,7 +2,7 @@
  *
  * A call is `waiting` while its client owes something: the rest of a request that has begun, or of
  * a finished call's answer the fetching. The connection counts such calls and looks at them when
- * the first may be late (http2.c). A stream between two requests owes nothing.
+ * the first may be late (http2_guard.c). A stream between two requests owes nothing.
  *
  * Memory that calls hold is counted for the server and for the connection. A connection may hold
  * as much as is left for all the others, so that one alone never takes everything, and a small
@@ -20,11 +20,14 @@ static bool owes_request(const dr_call *call)
     return !many || !dr_grpc_reader_is_empty(&call->reader);
 }
 
+static bool owes_fetching(const dr_call *call)
+{
+    return call->finished && !call->given_up && dr__call_waiting(call) > 0;
+}
+
 void dr__call_watch(dr_call *call)
 {
-    bool waits =
-        call->http2 &&
-        (dr_call_is_over(call) ? call->finished && dr__call_waiting(call) > 0 : owes_request(call));
+    bool waits = call->http2 && (dr_call_is_over(call) ? owes_fetching(call) : owes_request(call));
     if (waits == call->waiting) {
         return;
     }
@@ -33,6 +36,14 @@ void dr__call_watch(dr_call *call)
     call->waits_bytes = 0;
     if (call->http2) {
         dr__http2_count_waiting(call->http2, waits);
+    }
+}
+
+void dr__call_wait_anew(dr_call *call)
+{
+    if (call->waiting) {
+        call->waits_ns = dr__http2_now_ns(call->http2);
+        call->waits_bytes = 0;
     }
 }
 
@@ -46,6 +57,8 @@ uint64_t dr__call_late_ns(const dr_call *call)
 void dr__call_end_late(dr_call *call)
 {
     if (dr_call_is_over(call)) { /* the answer is there, and its client does not come for it */
+        call->given_up = true;
+        dr__call_watch(call);
         dr__http2_reset(call->http2, call);
         return;
     }

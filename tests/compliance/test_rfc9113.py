@@ -392,6 +392,17 @@ def test_6_9_2_answers_that_are_never_fetched_are_bounded(host, bystander):
     client.simulation.CloseSession(simulation.CloseSessionRequest(session_id=large.session_id))
 
 
+def test_6_9_2_an_answer_that_is_not_fetched_is_dropped(host):
+    with Peer(host, settings={frames.SettingsFrame.INITIAL_WINDOW_SIZE: 0}) as peer:
+        stream = peer.call()
+        assert peer.answer(stream)["reset"] == CANCEL
+        slow = peer.call()
+        for _ in range(7):  # a byte a second is fetched: longer than a request may take, and allowed
+            time.sleep(0.7)
+            peer.send(frames.WindowUpdateFrame(slow, window_increment=1))
+        assert peer.answer(slow)["grpc-status"] == "0"
+
+
 def test_6_9_2_a_window_that_shrinks_below_zero_and_grows_again(peer):
     peer.send(frames.SettingsFrame(0, settings={4: 3}))
     stream = peer.call()
@@ -563,6 +574,17 @@ def test_10_5_a_dribbled_request_ends_the_call_and_not_the_connection(peer, path
     assert answer["grpc-status"] == "4" and "request" in answer["grpc-message"]
     peer.sock.settimeout(60)
     assert peer.answer(peer.call())["grpc-status"] == "0"
+
+
+def test_10_5_a_stream_whose_messages_are_always_cut_goes_on(peer):
+    """There is never a moment without half a message, and each comes soon enough."""
+    question = b"\0\0\0\0\2\x3a\0"
+    stream = peer.call("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", question[:3], False)
+    for _ in range(10):
+        time.sleep(0.5)
+        peer.send(peer.data(stream, question[3:] + question[:3]))
+    peer.send(peer.data(stream, question[3:], end=True))
+    assert peer.answer(stream)["grpc-status"] == "0"
 
 
 def test_10_5_an_idle_stream_of_requests_may_stay(peer):
