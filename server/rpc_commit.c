@@ -4,13 +4,6 @@
 #include "models/base/mem.h"
 #include "server/rpc_verbs.h"
 #include "server/session_save.h"
-#include "server/wire_pack.h"
-
-static const Dreamd__V1__StepResponse *as_verbs_reply(const ProtobufCMessage *reply)
-{
-    bool is_one = reply->descriptor == &dreamd__v1__step_response__descriptor;
-    return is_one ? (const Dreamd__V1__StepResponse *)reply : NULL;
-}
 
 /* False: it is not kept. */
 static bool keep_reply(dr_commit *commit)
@@ -18,17 +11,14 @@ static bool keep_reply(dr_commit *commit)
     if (!commit->claim.has_step_id) {
         return false;
     }
-    const Dreamd__V1__StepResponse *reply = as_verbs_reply(commit->reply);
-    size_t bytes =
-        reply ? dr_wire_packed_size(reply) : protobuf_c_message_get_packed_size(commit->reply);
+    size_t bytes = protobuf_c_message_get_packed_size(commit->reply);
     dr_buf *kept = &commit->session->reply;
     int64_t before = (int64_t)kept->size;
     dr_buf_clear(kept);
     if (dr_buf_reserve(kept, bytes, NULL) != DR_OK) {
         return false; /* a repeat is then answered ABORTED: the step is committed */
     }
-    kept->length = reply ? dr_wire_pack(kept->bytes, reply)
-                         : protobuf_c_message_pack(commit->reply, kept->bytes);
+    kept->length = protobuf_c_message_pack(commit->reply, kept->bytes);
     dr_session_keep_reply(commit->session, &commit->claim);
     dr_sessions_charge(commit->daemon->sessions, commit->session, (int64_t)kept->size - before);
     return true;
