@@ -217,7 +217,7 @@ ci: ## what must pass before anything lands
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory check SANITIZER=address
-	@$(MAKE) --no-print-directory check SANITIZER=thread ONLY=unit_server,unit_storage,test_simulation,test_transport
+	@$(MAKE) --no-print-directory check SANITIZER=thread ONLY=unit_server,unit_storage,test_simulation,test_interact,test_transport
 	@$(MAKE) --no-print-directory check-ecosystem
 
 .PHONY: lint
