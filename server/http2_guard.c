@@ -34,6 +34,7 @@ static void end(dr_http2 *http2, uint32_t error, const char *why)
 {
     if (!http2->broken) {
         http2->broken = true;
+        http2->options.server->stats.ended++;
         dr_log_event(DR_LOG_WARN, "connection ended", "peer", http2->peer, "why", why, NULL);
         nghttp2_session_terminate_session(http2->session, error);
     }

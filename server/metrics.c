@@ -92,6 +92,8 @@ static void write_transport(dr_exposition *e, const dr_server *server)
                    "gRPC connections accepted.");
     dr_metrics_one(e, "dreamd_connections_refused_total", DR_COUNTER, s.refused,
                    "gRPC connections closed at once: too many, or draining.");
+    dr_metrics_one(e, "dreamd_connections_ended_total", DR_COUNTER, s.ended,
+                   "gRPC connections ended by the daemon: floods, or what is begun and not whole.");
     dr_metrics_one(e, "dreamd_open_streams", DR_GAUGE, s.calls_open, "Calls that are open.");
     dr_metrics_one(e, "dreamd_streams_total", DR_COUNTER, s.calls, "Calls that came.");
     dr_metrics_one(e, "dreamd_read_bytes_total", DR_COUNTER, s.read_bytes,
@@ -100,6 +102,8 @@ static void write_transport(dr_exposition *e, const dr_server *server)
                    "Bytes written to gRPC clients.");
     dr_metrics_one(e, "dreamd_receiving_bytes", DR_GAUGE, s.received_bytes,
                    "Bytes of requests that are not complete or not answered.");
+    dr_metrics_one(e, "dreamd_waiting_answer_bytes", DR_GAUGE, s.answer_bytes,
+                   "Bytes of answers that clients have not fetched.");
 }
 
 static void write_web(dr_exposition *e, const dr_web *web)

@@ -101,6 +101,7 @@ dr_code dr__call_fail_full(const dr_call *call, dr_error *err)
             "much as is left",
             (unsigned long long)call->server->stats.received_bytes,
             (unsigned long long)call->server->options.received_bytes_max);
+    err->reason = "REQUESTS_FULL";
     err->retry_after_ms = 1000;
     return err->code;
 }
@@ -122,6 +123,7 @@ dr_code dr__call_fail_answers_full(const dr_call *call, dr_error *err)
             "much waiting as is left",
             (unsigned long long)call->server->stats.answer_bytes,
             (unsigned long long)call->server->options.answers_bytes_max);
+    err->reason = "ANSWERS_FULL";
     err->retry_after_ms = 1000;
     return err->code;
 }

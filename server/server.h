@@ -64,6 +64,7 @@ typedef struct {
     uint64_t connections_open, calls_open; /* now */
     uint64_t connections, calls;           /* since the start */
     uint64_t refused;                      /* connections: too many, or draining */
+    uint64_t ended;                        /* connections: floods, or not getting on */
     uint64_t read_bytes, written_bytes;    /* by sockets */
     uint64_t received_bytes; /* of calls: metadata, and requests being received or worked on */
     uint64_t answer_bytes;   /* of answers that wait for their clients */

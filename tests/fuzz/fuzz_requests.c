@@ -107,12 +107,12 @@ static void settle(size_t turns_max)
     }
 }
 
-static void put_call(dr_buf *out, uint32_t stream, const char *path)
+static void put_call(dr_buf *out, uint32_t stream, const char *path, const char *timeout)
 {
     dr_buf block;
     dr_buf_init(&block, 1 << 10);
     frames_put_fields(&block, path, "application/grpc");
-    frames_put_field(&block, "grpc-timeout", "200m");
+    frames_put_field(&block, "grpc-timeout", timeout);
     frames_put(out, FRAME_HEADERS, FRAME_END_HEADERS, stream, block.bytes, block.length);
     dr_buf_deinit(&block);
 }
@@ -163,7 +163,7 @@ static bool open_session(char id[64])
     request.history = 3;
     size_t length = protobuf_c_message_pack(&request.base, packed);
     (void)!dr_buf_append(&out, frames_preface, frames_preface_bytes, NULL);
-    put_call(&out, 1, "/dreamd.v1.Simulation/OpenSession");
+    put_call(&out, 1, "/dreamd.v1.Simulation/OpenSession", "1H");
     put_message(&out, 1, packed, length, true);
     dr_loopback_connect(host.loopback);
     DR_ASSERT(dr_loopback_feed(host.loopback, out.bytes, out.length));
@@ -246,7 +246,7 @@ static void close_session(dr_buf *out, uint32_t stream, const char *id)
     uint8_t packed[128];
     request.session_id = (char *)id;
     size_t length = protobuf_c_message_pack(&request.base, packed);
-    put_call(out, stream, "/dreamd.v1.Simulation/CloseSession");
+    put_call(out, stream, "/dreamd.v1.Simulation/CloseSession", "1H");
     put_message(out, stream, packed, length, true);
 }
 
@@ -267,7 +267,7 @@ static void run_script(const uint8_t *bytes, size_t length, const char *id)
         part = part < length ? part : length;
         if (!going_on) {
             stream += 2;
-            put_call(&out, stream, method->path);
+            put_call(&out, stream, method->path, "200m");
         }
         bool more = (how & MORE) && (method->flags & DR_RPC_CLIENT_STREAM);
         put_request(&out, stream, method, id, bytes, part, !more);
