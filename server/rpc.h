@@ -118,6 +118,9 @@ bool dr_call_is_over(const dr_call *call); /* [any], of a retained call */
 dr_arena *dr_call_arena(dr_call *call);
 /* On dr_loop_now_ns()'s clock; UINT64_MAX = none. The daemon's maximum is already applied. [any] */
 uint64_t dr_call_deadline_ns(const dr_call *call);
+/* Of a call that can no longer be undone: the answer comes, late or not, and tells what became of
+ * it, instead of a DEADLINE_EXCEEDED that would say that nothing has changed. [loop] */
+void dr_call_outlive_deadline(dr_call *call);
 const char *dr_call_method(const dr_call *call); /* the path [any] */
 const char *dr_call_peer(const dr_call *call);   /* "127.0.0.1:50412"; lives as long as the call */
 bool dr_call_is_loopback(const dr_call *call);

@@ -120,6 +120,11 @@ void dr__call_start_deadline(dr_call *call, uint64_t due_ns)
     dr_timer_start(call->server->loop, &call->deadline, due_ns, on_deadline);
 }
 
+void dr_call_outlive_deadline(dr_call *call)
+{
+    dr_timer_stop(call->server->loop, &call->deadline);
+}
+
 static void start_deadline(dr_call *call)
 {
     const unsigned streams = DR_RPC_CLIENT_STREAM | DR_RPC_SERVER_STREAM;

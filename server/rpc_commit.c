@@ -82,6 +82,7 @@ void dr_commit_run(dr_commit *commit)
     }
     dr_session_retain(commit->session);
     dr_daemon_hold(commit->daemon, commit->call);
+    dr_call_outlive_deadline(commit->call);
     commit->op.done = on_kept;
     dr_persist_submit(commit->daemon->persist, &commit->op);
 }

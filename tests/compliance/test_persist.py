@@ -329,6 +329,34 @@ def rows_of(life):
         return [row[0] for row in catalogue.execute("SELECT id FROM sessions")]
 
 
+def test_a_change_on_its_way_to_the_disk_is_not_called_too_late(life):
+    """While somebody else holds the catalogue the deadline passes; the change is kept all the same, so its answer says so."""
+    import sqlite3
+    session = life.client.open(rows=2, seed=1, persist=True).session_id
+    twin = life.client.open(rows=2, seed=1).session_id
+    catalogue = sqlite3.connect(life.folder / "data/catalogue.sqlite", isolation_level=None)
+    catalogue.execute("BEGIN IMMEDIATE")
+    go_on = threading.Event()
+
+    def requests():
+        for number in (1, 2):
+            step = put(simulation.StepRequest(session_id=session, step_id=number), action=actions(2))
+            yield simulation.InteractRequest(id=number, timeout_ms=1000 if number == 1 else 0, step=step)
+        go_on.wait()
+
+    try:
+        replies = life.client.simulation.Interact(requests())
+        time.sleep(2)  # beyond the deadline, far below what the daemon waits for the catalogue
+        catalogue.execute("COMMIT")
+        for number in (1, 2):
+            reply = next(replies)
+            assert reply.WhichOneof("response") == "step", reply
+            assert reply.step.raw_contents == life.client.step(twin, actions(2), step_id=number).raw_contents
+    finally:
+        go_on.set()
+        catalogue.close()
+
+
 # ---- what cannot be kept ----
 
 
