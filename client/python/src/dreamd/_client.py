@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,11 +10,12 @@ from typing import Any
 
 import grpc
 
+from . import _arguments as arguments
 from . import _messages as messages
 from ._flow import UNREACHABLE, Deadline, Flow, Patience, once, repeat
 from ._proto import registry_pb2 as reg
 from ._proto import simulation_pb2 as pb
-from ._session import SessionCore, milliseconds
+from ._session import SessionCore
 from .errors import Error, invalid
 from .tensors import write_state
 from .types import Checkpoint, Model, Registered, ServerInfo, SessionInfo
@@ -27,25 +29,24 @@ class ClientCore:
 
     def __init__(self, addresses: str | Sequence[str], timeout: float, attempt_timeout: float | None, retries: int | None,
                  save_every: int) -> None:
-        self.addresses = (addresses,) if isinstance(addresses, str) else tuple(addresses)
-        if not self.addresses or not all(isinstance(one, str) and one for one in self.addresses):
-            raise invalid("address", f"is {addresses!r}, expected \"host:port\", or a list of them")
-        for name, value in (("timeout", timeout), ("attempt_timeout", attempt_timeout)):
-            if value is not None and not value > 0:
-                raise invalid(name, f"is {value}, expected seconds, more than 0")
+        self.addresses = arguments.addresses(addresses)
         many = len(self.addresses) > 1
-        if save_every < 1:
-            raise invalid("save_every", f"is {save_every}, expected 1 or more")
+        timeout = arguments.seconds("timeout", timeout)
+        attempt = timeout / 3 if many else None
+        if attempt_timeout is not None:
+            attempt = arguments.seconds("attempt_timeout", attempt_timeout)
+        again = None if retries is None else arguments.count("retries", retries, 0)
+        save_every = arguments.count("save_every", save_every, 1)
         self.save_every = save_every if many else 0
-        attempt = attempt_timeout if attempt_timeout or not many else timeout / 3
-        self.patience = Patience(timeout, attempt, retries if retries is not None else 1 if many else RETRIES)
+        self.patience = Patience(timeout, attempt, again if again is not None else 1 if many else RETRIES)
         # Who has a session waits for a daemon that is just started again; who has none may have the wrong address.
-        self.session_patience = Patience(timeout, attempt, retries if retries is not None else 1 if many else SESSION_RETRIES)
+        self.session_patience = Patience(timeout, attempt, again if again is not None else 1 if many else SESSION_RETRIES)
 
     # ---- daemons ----
 
-    def server_info(self, address: str, timeout: float | None) -> Flow[ServerInfo]:
-        return (yield from self._server_info(address, self.patience.deadline(timeout)))
+    def server_info(self, address: str | None, timeout: float | None) -> Flow[ServerInfo]:
+        chosen = self.addresses if address is None else arguments.addresses(address)
+        return (yield from self._server_info(chosen[0], self.patience.deadline(timeout)))
 
     def _server_info(self, address: str, deadline: Deadline) -> Flow[ServerInfo]:
         reply = yield from repeat(address, "Registry/GetServerInfo", reg.GetServerInfoRequest(), deadline, self.patience)
@@ -100,15 +101,16 @@ class ClientCore:
              state: Mapping[str, Any] | None, history: int, persist: bool, task: str, ttl: float | None, label: str,
              timeout: float | None) -> Flow[SessionCore]:
         request = messages.fill(
-            pb.OpenSessionRequest(), model=model, rows=rows, seed=seed, temperature=temperature, horizon=horizon,
-            history=history, persist=persist, task=task, label=label, ttl_ms=milliseconds("ttl", ttl),
+            pb.OpenSessionRequest(), model=model, rows=arguments.count("rows", rows, 1), seed=seed,
+            temperature=temperature, horizon=horizon, history=history, persist=persist, task=task, label=label,
+            ttl_ms=arguments.milliseconds("ttl", ttl),
             latent_mode=messages.enum_number(pb.LatentMode, "latent_mode", latent_mode),
             autoreset=messages.enum_number(pb.AutoresetMode, "autoreset", autoreset),
-            start_source=messages.enum_number(pb.StartSource, "start", start or (state and "state")))
+            start_source=messages.start_number(start, state))
         if ending is not None or threshold is not None:
             messages.fill(request.ending, rule=messages.enum_number(pb.Ending.Rule, "ending", ending or "threshold"),
                           threshold=threshold)
-        write_state(request, state or {})
+        write_state(request, state)
         return (yield from self._open(request, self.patience.deadline(timeout)))
 
     def _open(self, request: pb.OpenSessionRequest, deadline: Deadline) -> Flow[SessionCore]:
@@ -131,8 +133,8 @@ class ClientCore:
         missing: Error | None = None
         for address in self.addresses:
             try:
-                reply = yield from repeat(address, "Simulation/GetSession", pb.GetSessionRequest(session_id=session_id),
-                                          deadline, self.patience)
+                request = messages.fill(pb.GetSessionRequest(), session_id=session_id)
+                reply = yield from repeat(address, "Simulation/GetSession", request, deadline, self.patience)
             except Error as error:
                 if error.code not in (*UNREACHABLE, grpc.StatusCode.NOT_FOUND):
                     raise
@@ -162,7 +164,7 @@ class ClientCore:
 
     def _sessions(self, address: str, model: str, deadline: Deadline) -> Flow[list[SessionInfo]]:
         found: list[SessionInfo] = []
-        request = pb.ListSessionsRequest(page_size=PAGE, model=model)
+        request = messages.fill(pb.ListSessionsRequest(page_size=PAGE), model=model)
         while True:
             page = yield from repeat(address, "Simulation/ListSessions", request, deadline, self.patience)
             found += [messages.read_session(one) for one in page.sessions]
@@ -183,32 +185,36 @@ class ClientCore:
             request.page_token = page.next_page_token
 
     def model(self, model: str, timeout: float | None) -> Flow[Checkpoint]:
-        reply = yield from self._first("Registry/GetModel", reg.GetModelRequest(model=model), timeout)
+        reply = yield from self._first("Registry/GetModel", messages.fill(reg.GetModelRequest(), model=model), timeout)
         return messages.read_checkpoint(reply.checkpoint)
 
     def set_alias(self, name: str, alias: str, version: int | None, timeout: float | None) -> Flow[Model]:
-        request = reg.SetAliasRequest(name=name, alias=alias)
+        request = messages.fill(reg.SetAliasRequest(), name=name, alias=alias, version=version)
         if version is None:
             request.remove = True
-        else:
-            request.version = version
         reply = yield from self._everywhere("Registry/SetAlias", request, timeout, again=version is not None)
         return messages.read_model(reply.model)
 
     def load(self, model: str, timeout: float | None) -> Flow[Checkpoint]:
-        reply = yield from self._everywhere("Registry/LoadModel", reg.LoadModelRequest(model=model), timeout, again=True)
+        request = messages.fill(reg.LoadModelRequest(), model=model)
+        reply = yield from self._everywhere("Registry/LoadModel", request, timeout, again=True)
         return messages.read_checkpoint(reply.checkpoint)
 
     def unload(self, model: str, timeout: float | None) -> Flow[Checkpoint]:
-        reply = yield from self._everywhere("Registry/UnloadModel", reg.UnloadModelRequest(model=model), timeout, again=True)
+        request = messages.fill(reg.UnloadModelRequest(), model=model)
+        reply = yield from self._everywhere("Registry/UnloadModel", request, timeout, again=True)
         return messages.read_checkpoint(reply.checkpoint)
 
     def delete(self, model: str, timeout: float | None) -> Flow[None]:
-        yield from self._everywhere("Registry/DeleteCheckpoint", reg.DeleteCheckpointRequest(model=model), timeout, again=False)
+        request = messages.fill(reg.DeleteCheckpointRequest(), model=model)
+        yield from self._everywhere("Registry/DeleteCheckpoint", request, timeout, again=False)
 
     def register(self, folder: Any, name: str, aliases: Iterable[str], expected: str, on_server: bool,
                  timeout: float) -> Flow[Registered]:
-        header = reg.RegisterHeader(name=name, expected_checkpoint=expected, aliases=list(aliases))
+        header = messages.fill(reg.RegisterHeader(), name=name, expected_checkpoint=expected,
+                               aliases=[aliases] if isinstance(aliases, str) else list(aliases))
+        if not isinstance(folder, (str, os.PathLike)):
+            raise invalid("folder", f"is {folder!r}, expected the path of a checkpoint folder")
         path = pathlib.Path(folder)
         paths: list[pathlib.Path] = []
         if on_server:
@@ -221,7 +227,7 @@ class ClientCore:
             paths = sorted(one for one in path.iterdir() if one.is_file() and one != manifest and not one.name.startswith("."))
             for one in paths:
                 header.files.add(name=one.name, bytes=one.stat().st_size)
-        deadline = Deadline(timeout)
+        deadline = self.patience.deadline(timeout)
         replies = []
         for address in self.addresses:
             replies.append((yield from once(address, "Registry/RegisterCheckpoint", _parts(header, paths), deadline)))

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import grpc
 
+from ._arguments import seconds
 from .errors import Error
 
 T = TypeVar("T")
@@ -73,7 +74,7 @@ class Patience:
     retries: int
 
     def deadline(self, timeout: float | None) -> Deadline:
-        return Deadline(self.timeout if timeout is None else timeout)
+        return Deadline(self.timeout if timeout is None else seconds("timeout", timeout))
 
     def attempt(self, deadline: Deadline) -> float:
         left = deadline.left()

@@ -6,8 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
+from ._arguments import mapping
 from ._proto import registry_pb2, simulation_pb2
 from .errors import invalid
 from .spaces import read_space
@@ -42,6 +41,11 @@ def enum_number(enum: Any, field: str, word: Any) -> Any:
     return enum.Value(prefix + word.upper())
 
 
+def start_number(start: str | None, state: Any) -> Any:
+    """Where rows start; who gives a state means to start there."""
+    return enum_number(simulation_pb2.StartSource, "start", start or (None if state is None else "state"))
+
+
 def fill(message: Any, prefix: str = "", /, **values: Any) -> Any:
     """Sets fields of a request; None leaves one out. A value that does not fit is an Error that names the field."""
     for field, value in values.items():
@@ -52,25 +56,18 @@ def fill(message: Any, prefix: str = "", /, **values: Any) -> Any:
                 getattr(message, field).extend(value)
             else:
                 setattr(message, field, value)
-        except (TypeError, ValueError) as wrong:
-            raise invalid(prefix + field, f"is {value!r}: {wrong}") from None
+        except (TypeError, ValueError):
+            expected = _what_fits(message.DESCRIPTOR.fields_by_name[field])
+            raise invalid(prefix + field, f"is {value!r}, expected {expected}") from None
     return message
 
 
-def whole_numbers(field: str, values: Any, what: str) -> list[int]:
-    """A sequence of whole numbers, 0 or more, as numpy or Python has them."""
-    array = np.asarray(values)
-    if array.ndim != 1 or (array.size and (array.dtype.kind not in "iu" or (array.dtype.kind == "i" and array.min() < 0))):
-        raise invalid(field, f"is {values!r}, expected {what}")
-    return [int(value) for value in array]
-
-
-def row_indices(field: str, rows: Any) -> list[int]:
-    """A selection of rows: indices, or a mask of bools."""
-    array = np.asarray(rows)
-    if array.dtype == np.bool_ and array.ndim == 1:
-        return [int(row) for row in np.flatnonzero(array)]
-    return whole_numbers(field, rows, "indices of rows, from 0, or a mask")
+def _what_fits(item: Any) -> str:
+    words = {item.CPPTYPE_UINT32: f"a whole number from 0 to {(1 << 32) - 1}",
+             item.CPPTYPE_UINT64: f"a whole number from 0 to {(1 << 64) - 1}", item.CPPTYPE_FLOAT: "a number",
+             item.CPPTYPE_DOUBLE: "a number", item.CPPTYPE_BOOL: "True or False", item.CPPTYPE_STRING: "a string"}
+    what = words.get(item.cpp_type, "a whole number")
+    return f"a list of which each is {what}" if item.label == item.LABEL_REPEATED else what
 
 
 def enum_word(enum: Any, number: int) -> str:
@@ -79,7 +76,7 @@ def enum_word(enum: Any, number: int) -> str:
 
 
 def write_settings(message: Any, settings: Mapping[str, Any] | None) -> None:
-    for name, value in (settings or {}).items():
+    for name, value in mapping("settings", settings, "a mapping of planner settings: dict(horizon=15)").items():
         if name not in _PLANNER:
             raise invalid(f"settings.{name}", f"is no setting of the planner; there are {', '.join(sorted(_PLANNER))}")
         if name == "latent_mode":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import grpc
 import numpy as np
 
+from . import _arguments as arguments
 from . import _messages as messages
 from ._flow import BACK_OFF_FIRST, BACK_OFF_MOST, UNREACHABLE, Call, Collect, Deadline, Flow, Sleep, repeat
 from ._journal import Journal, restore_request
@@ -150,7 +151,7 @@ class SessionCore:
     def _rows(self, selection: Any, field: str, rows: Rows) -> int:
         if rows is None:
             return self.info.rows
-        chosen = messages.row_indices(field, rows)
+        chosen = arguments.row_indices(field, rows, self.info.rows)
         messages.fill(selection, rows=chosen)
         selection.SetInParent()
         return len(chosen)
@@ -165,12 +166,12 @@ class SessionCore:
 
     def reset(self, rows: Rows, seed: int | Sequence[int] | None, start: str | None, start_indices: Sequence[int],
               state: Mapping[str, Any] | None, outputs: Iterable[str], raw: bool, timeout: float | None) -> Flow[Reply]:
-        request = pb.ResetRequest(start_source=messages.enum_number(pb.StartSource, "start", start or (state and "state")))
+        request = pb.ResetRequest(start_source=messages.start_number(start, state))
         self._select(request, rows, outputs, raw)
         if seed is not None:
-            request.seeds.extend(messages.whole_numbers("seed", np.atleast_1d(seed), "whole numbers, 0 or more"))
-        request.start_indices.extend(messages.whole_numbers("start_indices", start_indices, "indices of starts, from 0"))
-        write_state(request, state or {})
+            request.seeds.extend(arguments.whole_numbers("seed", seed, "whole numbers, 0 or more"))
+        request.start_indices.extend(arguments.whole_numbers("start_indices", start_indices, "indices of starts, from 0"))
+        write_state(request, state)
         return (yield from self._change("Reset", request, timeout))
 
     def observe(self, observation: Any, action: Any, rows: Rows, outputs: Iterable[str], raw: bool,
@@ -196,7 +197,7 @@ class SessionCore:
                timeout: float | None) -> Flow[Reply]:
         request = pb.DecodeRequest()
         self._select(request, rows, outputs, raw)
-        write_state(request, state or {})
+        write_state(request, state)
         return (yield from self._look("Decode", request, timeout, messages.read_reply))
 
     def act(self, mode: str | None, rows: Rows, outputs: Iterable[str], raw: bool, timeout: float | None) -> Flow[Reply]:
@@ -211,19 +212,19 @@ class SessionCore:
         if settings:
             messages.write_settings(request.settings, settings)
         if plan is not None:
-            write(request, "plan", self._sequences(plan))
+            write(request, "plan", self._sequences("plan", plan))
         return (yield from self._look("Plan", request, timeout, messages.read_plan))
 
-    def _sequences(self, value: Any) -> Any:
+    def _sequences(self, field: str, value: Any) -> Any:
         """Actions along time, as the action space has them on the wire."""
         assert self.info.action_space is not None and self.info.action_space.dtype is not None
-        array = np.asarray(value)
+        array = arguments.array(field, value, "an array of actions: [rows, ..., steps, A...]")
         return array.astype(np.float32) if self.info.action_space.dtype.kind == "f" and array.dtype.kind in "biu" else array
 
     def fork(self, rows: Rows, copies: int, reseed: int | None, steps_back: int, label: str, ttl: float | None,
              timeout: float | None) -> Flow[SessionCore]:
         request = messages.fill(pb.ForkRequest(request_id=uuid.uuid4().hex), copies=copies, steps_back=steps_back, label=label,
-                                ttl_ms=milliseconds("ttl", ttl), reseed=reseed)
+                                ttl_ms=arguments.milliseconds("ttl", ttl), reseed=reseed)
         self._rows(request.rows, "rows", rows)
         reply = yield from self._reach("Simulation/Fork", request, self.client.patience.deadline(timeout))
         opened = pb.OpenSessionRequest()
@@ -252,6 +253,8 @@ class SessionCore:
         return (yield from self._look("GetState", request, timeout, messages.read_state))
 
     def set_state(self, state: State, rows: Rows, timeout: float | None) -> Flow[None]:
+        if not isinstance(state, State):
+            raise invalid("state", f"is of type {type(state).__name__}, expected a State, as get_state gives it")
         source = pb.GetStateResponse(format=state.format, layout_hash=state.layout_hash, checksum=state.checksum,
                                      checkpoint=state.checkpoint)
         for name, array in state.tensors.items():
@@ -269,7 +272,7 @@ class SessionCore:
             action_mode=messages.enum_number(pb.LatentMode, "mode", mode))
         self._select(request, rows, outputs, raw)
         if action is not None:
-            write(request, "action", self._sequences(action))
+            write(request, "action", self._sequences("action", action))
         if settings:
             messages.write_settings(request.settings, settings)
         return request
@@ -311,9 +314,3 @@ class SessionCore:
 def _is_lost(error: Error) -> bool:
     gone = error.code is grpc.StatusCode.NOT_FOUND and error.field == "session_id" and error.reason != "SESSION_EXPIRED"
     return gone or error.code in UNREACHABLE
-
-
-def milliseconds(field: str, seconds: float | None) -> int:
-    if seconds is not None and not seconds >= 0:
-        raise invalid(field, f"is {seconds}, expected seconds, 0 or more")
-    return 0 if seconds is None else max(round(seconds * 1000), 1 if seconds else 0)

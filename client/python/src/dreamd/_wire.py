@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 
 from ._proto import registry_pb2_grpc, simulation_pb2_grpc
+from .errors import invalid
 
 REPLY_BYTES_MAX = 1 << 30
 
@@ -27,6 +28,9 @@ class Wire:
     """Channels by address, made when first used. `module` is grpc or grpc.aio."""
 
     def __init__(self, module: Any, credentials: grpc.ChannelCredentials | None) -> None:
+        if credentials is not None and not isinstance(credentials, grpc.ChannelCredentials):
+            raise invalid("credentials", f"is of type {type(credentials).__name__}, expected what "
+                                         "grpc.ssl_channel_credentials() gives")
         self._module = module
         self._credentials = credentials
         self._channels: dict[str, Any] = {}

@@ -134,6 +134,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"--act {options.act} needs --model")
     if options.episodes < 1:
         parser.error(f"--episodes is {options.episodes}, expected 1 or more")
+    if options.seed < 0:
+        parser.error(f"--seed is {options.seed}, expected 0 or more")
     return options
 
 
@@ -168,7 +170,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     try:
         result = _run(options)
-    except (Error, gymnasium.error.Error) as error:
+    except (Error, gymnasium.error.Error, ImportError) as error:
         print(f"dreamd.agent: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -176,7 +176,7 @@ class Client:
         await self._runner.run(self._core.delete(model, timeout))
 
     async def server_info(self, address: str | None = None, *, timeout: float | None = None) -> ServerInfo:
-        return await self._runner.run(self._core.server_info(address or self.addresses[0], timeout))
+        return await self._runner.run(self._core.server_info(address, timeout))
 
 
 class Session(SessionView):

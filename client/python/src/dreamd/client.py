@@ -223,7 +223,7 @@ class Client:
 
     def server_info(self, address: str | None = None, *, timeout: float | None = None) -> ServerInfo:
         """A daemon's version, build, limits and load; None is the first address."""
-        return self._runner.run(self._core.server_info(address or self.addresses[0], timeout))
+        return self._runner.run(self._core.server_info(address, timeout))
 
 
 class Session(SessionView):

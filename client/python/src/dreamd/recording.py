@@ -37,11 +37,16 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         if isinstance(env, gymnasium.vector.VectorEnv):
             raise invalid("env", "is a vector of environments, whose episodes end at different times: record each one, "
                                  "`make_vec(..., vectorization_mode=\"sync\", wrappers=[lambda e: dreamd.record(e, folder)])`")
+        if not isinstance(env, gymnasium.Env):
+            raise invalid("env", f"is {env!r}, expected an environment, as gymnasium.make gives it")
         super().__init__(env)
         self.folder = pathlib.Path(folder)
         self._spaces = json.dumps({"observation_space": space_json(env.observation_space, "observation_space"),
                                    "action_space": space_json(env.action_space, "action_space", nested=False)})
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as failure:
+            raise invalid("folder", f"is {str(folder)!r}, where no folder can be made: {failure.strerror}") from None
         self._seed = ""
         self._clear()
 

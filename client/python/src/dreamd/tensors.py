@@ -12,6 +12,8 @@ import gymnasium
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._arguments import array as to_array
+from ._arguments import mapping
 from .errors import invalid
 
 Array = NDArray[Any]
@@ -52,7 +54,7 @@ def write(message: Any, name: str, array: Array) -> None:
             array = array.astype(array.dtype.newbyteorder("<"), copy=False)
             datatype = _NAMES.get(array.dtype)
     if datatype is None:
-        raise invalid(name, f"is of dtype {array.dtype}, expected a number or bool that numpy and the daemon share")
+        raise invalid(name, f"is of dtype {array.dtype}, expected numbers: bool, int8 to uint64, float16 to float64 or bfloat16")
     message.tensors.add(name=name, datatype=datatype, shape=array.shape)
     message.raw_contents.append(array.tobytes())
 
@@ -66,7 +68,8 @@ def write_value(message: Any, name: str, space: gymnasium.Space[Any], value: Any
         for key, part in space.spaces.items():
             write_value(message, f"{name}.{key}", part, value[key], rows)
         return
-    array = np.asarray(value)
+    array = value if type(value) is np.ndarray else to_array(
+        name, value, f"an array {[rows, *(space.shape or ())]} of {space.dtype}")
     if array.dtype.kind in "biu" and space.dtype is not None and space.dtype.kind == "f":
         array = array.astype(np.float32)
     if rows == 1 and array.shape == space.shape:
@@ -74,7 +77,8 @@ def write_value(message: Any, name: str, space: gymnasium.Space[Any], value: Any
     write(message, name, array)
 
 
-def write_state(message: Any, state: Mapping[str, ArrayLike]) -> None:
+def write_state(message: Any, state: Mapping[str, ArrayLike] | None) -> None:
     """Adds parts of a latent, {"deter": [N, ...], ...}; the prefix "state." may be there already."""
-    for part, value in state.items():
-        write(message, part if part.startswith("state.") else f"state.{part}", np.asarray(value))
+    for part, value in mapping("state", state, "{part: array [rows, ...]}").items():
+        name = part if part.startswith("state.") else f"state.{part}"
+        write(message, name, to_array(name, value, "an array, rows first"))

@@ -76,7 +76,10 @@ class Reply(Mapping[str, Array]):
         self.checkpoint = checkpoint
 
     def __getitem__(self, name: str) -> Array:
-        return self.tensors[name]
+        try:
+            return self.tensors[name]
+        except KeyError:
+            raise KeyError(self._lacks(name)) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.tensors)
@@ -92,7 +95,10 @@ class Reply(Mapping[str, Array]):
         try:
             return self.tensors[name]
         except KeyError:
-            raise AttributeError(f"the reply has no {name!r}, it has {list(self.tensors)}: name it in `outputs`") from None
+            raise AttributeError(self._lacks(name)) from None
+
+    def _lacks(self, name: str) -> str:
+        return f"the reply has no {name!r}, it has {list(self.tensors)}: name it in `outputs`"
 
     def _get_tree(self, name: str) -> Any:
         if name in self.tensors:

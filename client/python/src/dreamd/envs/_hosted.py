@@ -8,6 +8,7 @@ from typing import Any, Literal
 import gymnasium
 import numpy as np
 
+from .._arguments import mapping
 from ..client import Client, Session, connect
 from ..errors import invalid
 from ..tensors import Array
@@ -84,6 +85,14 @@ class Hosted:
         self.session.__exit__(None, None, None)
         if self._owned:
             self.client.close()
+
+
+def read_option(options: Any, name: str) -> Any:
+    """Of `reset(options=...)` there is one; a misspelt one must not be passed over."""
+    others = sorted(set(mapping("options", options, f"{{\"{name}\": ...}}")) - {name})
+    if others:
+        raise invalid("options", f"has {others}, expected {name} alone")
+    return (options or {}).get(name)
 
 
 def writable(value: Any) -> Any:

@@ -10,10 +10,12 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from .._arguments import array as to_array
+from .._arguments import count
 from ..client import Client
 from ..errors import invalid
 from ..types import Autoreset, EndingRule, LatentMode, Reply, Start, State
-from ._hosted import Hosted, Observe, writable
+from ._hosted import Hosted, Observe, read_option, writable
 
 MODES: dict[AutoresetMode, Autoreset] = {
     AutoresetMode.NEXT_STEP: "next_step", AutoresetMode.SAME_STEP: "same_step", AutoresetMode.DISABLED: "disabled"}
@@ -37,7 +39,7 @@ class WorldVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
                  threshold: float = 0.5, start: Start | None = None, observe: Observe | None = None,
                  latent_mode: LatentMode | None = None, render_mode: str | None = None, timeout: float = 30.0,
                  ttl: float | None = None) -> None:
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.autoreset_mode = _autoreset(autoreset_mode)
         self._hosted = Hosted(
             model, num_envs, address=address, client=client, horizon=horizon if max_episode_steps is None else max_episode_steps,
             ending=ending, threshold=threshold, start=start, observe=observe, latent_mode=latent_mode,
@@ -53,23 +55,23 @@ class WorldVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def reset(self, *, seed: int | Sequence[int | None] | None = None,
               options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        super().reset(seed=seed if isinstance(seed, int) else None)
-        rows = self._chosen((options or {}).get("reset_mask"))
+        rows = self._chosen(read_option(options, "reset_mask"))
         seeds = self._seeds(seed)
+        super().reset(seed=seed if isinstance(seed, int) else None)
         # Worlds with a seed, and worlds whose noise goes on: Gymnasium lets a list hold both.
         for group in ([row for row in rows if seeds[row] is not None], [row for row in rows if seeds[row] is None]):
             if group:
                 everyone = len(group) == self.num_envs
-                given = [seeds[row] for row in group if seeds[row] is not None]
+                given = [one for one in (seeds[row] for row in group) if one is not None]
                 reply = self._hosted.session.reset(rows=None if everyone else group, outputs=[self._hosted.observes],
-                                                   seed=[int(one) for one in given if one is not None] or None)
+                                                   seed=given or None)
                 self._put(self._hosted.read(reply), None if everyone else group)
         return writable(self._last), {}
 
     def _chosen(self, mask: Any) -> list[int]:
         if mask is None:
             return list(range(self.num_envs))
-        mask = np.asarray(mask)
+        mask = to_array("options.reset_mask", mask, f"bool [{self.num_envs}]")
         if mask.dtype != np.bool_ or mask.shape != (self.num_envs,) or not mask.any():
             raise invalid("options.reset_mask", f"is {mask.dtype} {list(mask.shape)} with {int(np.count_nonzero(mask))} set, "
                                                 f"expected bool [{self.num_envs}] with one or more set")
@@ -79,10 +81,12 @@ class WorldVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         if seed is None:
             return [None] * self.num_envs
         if isinstance(seed, (int, np.integer)):
-            return [int(seed) + row for row in range(self.num_envs)]
+            return [count("seed", seed, 0) + row for row in range(self.num_envs)]
+        if isinstance(seed, str) or not isinstance(seed, (Sequence, np.ndarray)):
+            raise invalid("seed", f"is {seed!r}, expected a whole number, or a list of {self.num_envs}, one a world")
         if len(seed) != self.num_envs:
             raise invalid("seed", f"is a list of {len(seed)}, expected {self.num_envs}, one a world")
-        return seed
+        return [None if one is None else count("seed", one, 0) for one in seed]
 
     def _put(self, observations: Any, rows: list[int] | None) -> None:
         if rows is None:
@@ -136,6 +140,14 @@ class WorldVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     def close_extras(self, **kwargs: Any) -> None:
         if hasattr(self, "_hosted"):  # Gymnasium closes vectors that were never opened, too
             self._hosted.close()
+
+
+def _autoreset(value: Any) -> AutoresetMode:
+    try:
+        return AutoresetMode(value)
+    except ValueError:
+        words = ", ".join(f'"{mode.value}"' for mode in MODES)
+        raise invalid("autoreset_mode", f"is {value!r}, expected one of {words}, or a gymnasium.vector.AutoresetMode") from None
 
 
 def _leaves(old: Any, new: Any) -> list[tuple[Any, Any]]:

@@ -8,9 +8,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from .._arguments import array as to_array
 from ..client import Client
 from ..types import EndingRule, LatentMode, Start, State
-from ._hosted import Hosted, Observe
+from ._hosted import Hosted, Observe, read_option
 
 
 class WorldEnv(gymnasium.Env[Any, Any]):
@@ -51,7 +52,7 @@ class WorldEnv(gymnasium.Env[Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
-        index = (options or {}).get("start_index")
+        index = read_option(options, "start_index")
         reply = self._hosted.session.reset(seed=seed, outputs=[self._hosted.observes],
                                            start="file" if index is not None else None,
                                            start_indices=[] if index is None else [index])
@@ -59,7 +60,8 @@ class WorldEnv(gymnasium.Env[Any, Any]):
         return self._last, {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        reply = self._hosted.session.step(np.asarray(action)[np.newaxis], outputs=self._hosted.step_outputs)
+        action = to_array("action", action, f"a value of {self.action_space}")
+        reply = self._hosted.session.step(action[np.newaxis], outputs=self._hosted.step_outputs)
         self._last = _first(self._hosted.read(reply))
         info = {"continue": float(reply.continues[0])} if "continue" in reply else {}
         return (self._last, float(self._hosted.rewards(reply)[0]), bool(reply.terminated[0]), bool(reply.truncated[0]), info)
