@@ -221,7 +221,7 @@ ci: ## what must pass before anything lands
 	@$(MAKE) --no-print-directory check-ecosystem
 
 .PHONY: lint
-lint: ## layers, banned calls, form, warnings as errors
+lint: ## layers, banned calls, form, links of pages, warnings as errors
 	@deploy/install-packages.sh build lint
 	@$(MAKE) --no-print-directory $(VENV)/check.stamp
 	@$(VENV)/bin/python tests/lint/lint.py

@@ -351,15 +351,23 @@ def test_both_kinds_of_worlds_are_the_same_world(make):
 
 # ---- the pages ----
 
-@pytest.mark.parametrize("page", ["environments.md", "driving.md", "../../README.md"])
-def test_the_pages_examples_run(page, tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", ["environments.md", "driving.md", "README.md"])
+def test_the_pages_examples_run(page, tmp_path, monkeypatch, address):
     monkeypatch.chdir(tmp_path)
     text = re.search(r"```python\n(.*?)```", (ROOT / "client/python" / page).read_text(), re.S).group(1)
     names = {"dreamd": dreamd, "gymnasium": gymnasium}
-    exec(text, names)
+    exec(text.replace("127.0.0.1:7733", address), names)
     for name in ("env", "envs"):
         if name in names:
             names[name].close()
+
+
+def test_the_front_page_s_example_runs(address):
+    """The one of the newcomer's path; the whole path is walked in ecosystem/test_first_ten_minutes.py."""
+    text = re.search(r"bin/python -c '\n(.*?)'\n", (ROOT / "README.md").read_text(), re.S).group(1)
+    names = {}
+    exec(text, names)
+    names["envs"].close()
 
 
 def test_the_daemon_s_worlds_go_through_gymnasium_s_own_vectors_and_wrappers(address):

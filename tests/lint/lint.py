@@ -1,4 +1,4 @@
-"""make lint: the layers, the banned calls, the form of the code. Each message names the way out."""
+"""make lint: the layers, the banned calls, the form of the code, the links of the pages. Each message names the way out."""
 
 import pathlib
 import re
@@ -127,6 +127,26 @@ def check_package(complain):
                      match.group(3) if match else line)
 
 
+def check_links(pages, complain):
+    """What a page links to inside the tree is there, headings too."""
+    for path in pages:
+        text = (ROOT / path).read_text()
+        for number, line in enumerate(text.splitlines(), 1):
+            for target, heading in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", line):
+                if "://" in target:
+                    continue
+                file = (ROOT / path).parent / target if target else ROOT / path
+                if not file.exists():
+                    complain(path, number, f"links to {target}, which is not there")
+                elif heading and heading not in headings_of(file.read_text()):
+                    complain(path, number, f"links to the heading #{heading}, which {target or path} does not have")
+
+
+def headings_of(text):
+    """As a page's readers see them: lower case, words joined by hyphens."""
+    return {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in re.findall(r"^#+ (.*)$", text, re.M)}
+
+
 def check_form(files, complain):
     result = subprocess.run(["clang-format", "--dry-run", "--Werror", *files], cwd=ROOT, text=True, capture_output=True)
     for line in result.stderr.splitlines():
@@ -157,6 +177,7 @@ def main():
             for pattern, instead in WORDS:
                 if re.search(pattern, line):
                     complain(path, number, f"{line.strip()[:60]}: {instead}")
+    check_links([path for path in tracked if path.endswith(".md") and (ROOT / path).exists()], complain)
     check_form(sources, complain)
     check_stubs(complain)
     check_package(complain)
