@@ -11,7 +11,9 @@
 enum { EXIT_SOUND = 0, EXIT_WRONG = 1, EXIT_USAGE = 2, OUTPUT_BYTES_MAX = 64 << 20 };
 
 static const char usage[] =
-    "dreamd fsck [--data DIR] [--repair] [--json]\n"
+    "dreamd fsck --data var                    what does not agree, if anything\n"
+    "dreamd fsck --data var --repair           and remove what was never acknowledged\n"
+    "dreamd fsck --data var --json | jq .      for programs\n"
     "\n"
     "Compares the catalogue of a data folder with its files and reads every byte of every\n"
     "checkpoint. The daemon must not be running on it. Three kinds of findings:\n"

@@ -18,8 +18,10 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 enum { COMMAND_BYTES = 1024 };
 
 static const char usage[] =
-    "dreamd learn --env NAME --out DIR        learn in an environment\n"
-    "       dreamd learn --episodes DIR --out DIR    learn from recorded episodes alone\n"
+    "dreamd learn --env pendulum --out mine             learn in an environment, some minutes\n"
+    "dreamd learn --env cartpole --seed 1 --record episodes --out mine   and keep the episodes\n"
+    "dreamd learn --episodes episodes --out mine        learn from recorded episodes alone\n"
+    "dreamctl models register mine                      let the daemon host it\n"
     "\n"
     "Makes a checkpoint folder: a world model, its planning defaults, and a card with what was\n"
     "measured. With both --env and --episodes the folder is all that is learned from, and the\n"

@@ -42,6 +42,18 @@ def test_the_page_has_every_command_and_every_option(pages, program):
         assert [option for option in options if option not in page] == []
 
 
+@pytest.mark.parametrize("program", ["dreamd", "dreamctl"])
+def test_help_teaches_by_examples_that_the_command_takes(program):
+    overview = subprocess.run([BUILD / program, "--help"], capture_output=True, text=True).stdout
+    assert re.search(rf"^  {program} [a-z]+", overview, re.M)
+    for command in re.findall(r"^  ([a-z]+) {2,}\S", overview, re.M):
+        text = subprocess.run([BUILD / program, command, "--help"], capture_output=True, text=True).stdout
+        examples = re.findall(rf"^{program} {command}\b.*$", text, re.M)
+        assert examples and text.startswith(examples[0])
+        options = set(re.findall(r"^  (--[a-z-]+)", text, re.M))
+        assert {option for example in examples for option in re.findall(r" (--[a-z-]+)", example)} <= options
+
+
 def complete(path, *words):
     """What bash offers for the last of `words`."""
     listed = " ".join(f"'{word}'" for word in words)
