@@ -31,8 +31,10 @@ typedef struct {
 
 static const char USAGE[] =
     "dreamd serve                                    the shipped models at 127.0.0.1:7733\n"
-    "dreamd serve --data /srv/dreamd --persist-sessions    all that may be lost lies in one folder\n"
-    "dreamd serve --listen 0.0.0.0:7733 --insecure   for other machines, where the network is trusted\n"
+    "dreamd serve --data /srv/dreamd --persist-sessions    all that may be lost lies in one "
+    "folder\n"
+    "dreamd serve --listen 0.0.0.0:7733 --insecure   for other machines, where the network is "
+    "trusted\n"
     "dreamd serve --listen 127.0.0.1:0 --http-listen none --endpoint-file here.json\n"
     "                                                a free port, for tests: here.json says which\n"
     "dreamd serve --config /etc/dreamd.conf --print-config   what would hold, and from where\n"

@@ -21,19 +21,21 @@ static const struct {
 
 static void print_usage(FILE *file)
 {
-    fputs("dreamd hosts trained world models and answers gRPC.\n\n"
-          "  dreamd serve                                with the shipped models, at 127.0.0.1:7733\n"
-          "  dreamd learn --env pendulum --out mine      a model of one's own, in some minutes\n"
-          "  dreamctl models register mine               which the daemon then hosts\n"
-          "  dreamd fsck --data var                      is the data folder sound?\n\n"
-          "commands:\n",
-          file);
+    fputs(
+        "dreamd hosts trained world models and answers gRPC.\n\n"
+        "  dreamd serve                                with the shipped models, at 127.0.0.1:7733\n"
+        "  dreamd learn --env pendulum --out mine      a model of one's own, in some minutes\n"
+        "  dreamctl models register mine               which the daemon then hosts\n"
+        "  dreamd fsck --data var                      is the data folder sound?\n\n"
+        "commands:\n",
+        file);
     for (size_t i = 0; i < DR_COUNT(COMMANDS); i++) {
         fprintf(file, "  %-8s %s\n", COMMANDS[i].word, COMMANDS[i].help);
     }
-    fputs("\ndreamd COMMAND --help has examples and the options of a command; dreamd --version says\n"
-          "what this program was made of. dreamctl --help is about talking to it.\n",
-          file);
+    fputs(
+        "\ndreamd COMMAND --help has examples and the options of a command; dreamd --version says\n"
+        "what this program was made of. dreamctl --help is about talking to it.\n",
+        file);
 }
 
 static const char *find_nearest(const char *word)
