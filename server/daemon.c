@@ -13,6 +13,7 @@
 
 #include "models/base/check.h"
 #include "models/base/mem.h"
+#include "server/dm_env_world.h"
 #include "server/log.h"
 
 static dr_daemon_options fill_in(const dr_daemon_options *given)
@@ -59,6 +60,9 @@ static dr_code start_parts(dr_daemon *daemon, dr_store *store, dr_error *err)
                                         .on_expired = on_expired,
                                         .ud = daemon};
         code = dr_sessions_create(&daemon->sessions, daemon->loop, &sessions, err);
+    }
+    if (code == DR_OK) {
+        code = dr_dm_env_worlds_create(&daemon->dm_env_worlds, err);
     }
     if (code == DR_OK && o->persist_sessions) {
         code = dr_persist_create(&daemon->persist, daemon, err);
@@ -115,6 +119,7 @@ void dr_daemon_destroy(dr_daemon *daemon)
     }
     DR_ASSERT(daemon->pending == 0);
     dr_compute_stop(daemon->compute);
+    dr_dm_env_worlds_destroy(daemon->dm_env_worlds);
     dr_sessions_destroy(daemon->sessions);
     dr_persist_destroy(daemon->persist);
     dr_models_destroy(daemon->models);
@@ -133,6 +138,10 @@ void dr_daemon_services(dr_daemon *daemon, dr_rpc_service services[DR_DAEMON_SER
     services[1] = (dr_rpc_service){.name = "dreamd.v1.Registry",
                                    .methods = dr_registry_methods,
                                    .method_count = dr_registry_method_count,
+                                   .ud = daemon};
+    services[2] = (dr_rpc_service){.name = "dm_env_rpc.v1.Environment",
+                                   .methods = dr_dm_env_methods,
+                                   .method_count = dr_dm_env_method_count,
                                    .ud = daemon};
 }
 

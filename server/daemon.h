@@ -36,7 +36,8 @@ typedef struct dr_daemon {
     dr_store_thread *loader; /* opens models, so that the catalogue never waits for one */
     dr_models *models;
     dr_sessions *sessions;
-    dr_persist *persist;       /* NULL: sessions end with the daemon */
+    dr_persist *persist; /* NULL: sessions end with the daemon */
+    struct dr_dm_env_worlds *dm_env_worlds;
     dr_daemon_options options; /* with the defaults filled in */
     uint64_t started_ns;
     int64_t started_unix;
@@ -57,8 +58,8 @@ typedef struct dr_daemon {
 /* Opens the data folder and starts the threads. */
 DR_CHECKED dr_code dr_daemon_create(dr_daemon **out, dr_loop *loop, const char *data,
                                     const dr_daemon_options *options, dr_error *err);
-enum { DR_DAEMON_SERVICES = 2 };
-/* Simulation and Registry, for dr_server_options. */
+enum { DR_DAEMON_SERVICES = 3 };
+/* Simulation, Registry and dm_env_rpc, for dr_server_options. */
 void dr_daemon_services(dr_daemon *daemon, dr_rpc_service services[DR_DAEMON_SERVICES]);
 /* Registers the checkpoints of `zoo` ("" = none) on the storage thread, brings sessions back; then
  * on_open. A zoo that cannot be read is logged, and the daemon opens all the same. [loop] */
@@ -89,5 +90,7 @@ extern const dr_rpc_method dr_simulation_methods[];
 extern const size_t dr_simulation_method_count;
 extern const dr_rpc_method dr_registry_methods[];
 extern const size_t dr_registry_method_count;
+extern const dr_rpc_method dr_dm_env_methods[];
+extern const size_t dr_dm_env_method_count;
 
 #endif

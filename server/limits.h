@@ -95,6 +95,13 @@
 #define DR_INTERACT_REQUEST_BYTES_MAX (8u << 20) /* of them; one larger request alone is taken */
 #define DR_INTERACT_SESSION_WORKS_MAX 64 /* requests of one session that run beside each other */
 
+/* ---- dm_env_rpc ---- */
+#define DR_DM_ENV_WORLDS_MAX 10000
+#define DR_DM_ENV_WORLD_IDLE_MS (3600u * 1000) /* nobody has joined it for so long: it goes */
+#define DR_DM_ENV_SPECS_BYTES (16u << 20)      /* of one agent: bounds, an element each */
+#define DR_DM_ENV_REQUESTED_MAX 4096           /* observations of a step, repeats included */
+#define DR_DM_ENV_ACTION_BOUND 1e6             /* of actions that the model does not bound */
+
 /* ---- compute ---- */
 #define DR_COMPUTE_THREADS_MAX 256
 #define DR_BATCH_ROWS_MAX 256

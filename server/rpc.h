@@ -87,6 +87,9 @@ void dr_call_reply_packed(dr_call *call, const void *bytes, size_t length);
  * FAILED_PRECONDITION), reason (ErrorInfo, domain "dreamd"; info_name and info_value as its
  * metadata), retry_after_ms (RetryInfo). */
 void dr_call_finish(dr_call *call, const dr_error *err);
+/* For answers that hold errors: google.rpc.Status of `err` as dr_call_finish sends it, packed into
+ * `out`; returns its length. Details that do not fit are left away. */
+size_t dr_rpc_pack_error(uint8_t *out, size_t size, const dr_error *err);
 /* False while more than DR_CALL_OUT_HIGH bytes wait for the client; on_writable comes when
  * they have drained. Producers of streams stop at false; what they send all the same is kept. */
 bool dr_call_is_writable(const dr_call *call);

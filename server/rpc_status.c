@@ -124,3 +124,16 @@ size_t dr__rpc_pack_status(uint8_t *out, size_t size, const dr_error *err)
     size_t length = protobuf_c_message_get_packed_size(&status.base);
     return length <= size ? protobuf_c_message_pack(&status.base, out) : 0;
 }
+
+size_t dr_rpc_pack_error(uint8_t *out, size_t size, const dr_error *err)
+{
+    size_t length = dr__rpc_pack_status(out, size, err);
+    if (length > 0) {
+        return length;
+    }
+    Google__Rpc__Status status = GOOGLE__RPC__STATUS__INIT;
+    status.code = err->code;
+    status.message = (char *)err->message;
+    DR_ASSERT(protobuf_c_message_get_packed_size(&status.base) <= size);
+    return protobuf_c_message_pack(&status.base, out);
+}

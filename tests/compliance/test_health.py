@@ -64,7 +64,8 @@ class Watch:
 
 
 def test_services_and_models_have_names(channel):
-    for service in ("", "dreamd.v1.Simulation", "dreamd.v1.Registry", "grpc.health.v1.Health", "model/tiny"):
+    for service in ("", "dreamd.v1.Simulation", "dreamd.v1.Registry", "dm_env_rpc.v1.Environment", "grpc.health.v1.Health",
+                    "model/tiny"):
         assert status(channel, service) == SERVING, service
     for service in ("model/", "model/none", "tiny", "dreamd.v1"):
         assert status(channel, service) == UNKNOWN, service

@@ -42,6 +42,15 @@ def test_the_asyncio_client_runs_ten_agents_at_once(daemon):
     assert run(*command, PYTHONPATH=str(ROOT / "client/python/src"))[1] == out  # seeds decide, not company
 
 
+def test_the_public_client_of_dm_env_rpc_plays_episodes(daemon):
+    code, out, err = run(sys.executable, RECIPES / "dm_env_rpc_client.py", daemon.address)
+    assert code == 0, err
+    assert "DiscreteArray" in out
+    episodes = re.findall(r"^episode (\d): (\d+) steps, return (\d+\.\d), the pole is at ([+-]\d\.\d\d) rad$", out, re.M)
+    assert [row[0] for row in episodes] == ["1", "2", "3"]
+    assert all(1 < int(steps) < 500 and abs(float(total) - int(steps)) < int(steps) / 5 for _, steps, total, _ in episodes)
+
+
 def test_curl_makes_a_raw_call(daemon):
     code, out, err = run(RECIPES / "curl.sh", daemon.address)
     assert code == 0, err

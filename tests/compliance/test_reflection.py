@@ -119,6 +119,8 @@ def test_every_method_is_called_and_answered(reflected):
     assert ok("grpc.health.v1.Health/Watch", {})["status"] == "SERVING"
     for version in ("v1", "v1alpha"):
         ok(f"grpc.reflection.{version}.ServerReflection/ServerReflectionInfo", {"list_services": ""})
+    tiny = {"create_world": {"settings": {"model": {"strings": {"array": ["tiny"]}}}}}
+    assert ok("dm_env_rpc.v1.Environment/Process", tiny)["create_world"]["world_name"].startswith("tiny-")
 
     ours = {path for path in reflected.methods if path.startswith("dreamd.")}
     assert {path for path in called if path.startswith("dreamd.")} == built_in

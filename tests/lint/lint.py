@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 # Who may include whom: the first pattern that a file matches decides.
 # folder pattern -> our headers it may include, third-party headers it may include
-PROTO = r"(dreamd/v1|grpc|google)/.*\.pb-c\.h|protobuf-c/.*"
+PROTO = r"(dreamd/v1|dm_env_rpc/v1|grpc|google)/.*\.pb-c\.h|protobuf-c/.*"
 LAYERS = [
     (r"models/base/", r"models/base/", r""),
     (r"models/format/json\.[ch]", r"models/(base|format|tensor)/", r"jansson\.h"),
