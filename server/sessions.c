@@ -1,29 +1,16 @@
-/* sessions.c: two hash tables, a list in order of opening, and a ring of expired ids. */
+/* sessions.c: two hash tables and a list in order of opening. */
 #include "server/sessions.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "models/base/check.h"
 #include "models/base/mem.h"
+#include "server/sessions_impl.h"
 
-enum {
-    BUCKETS = 1 << 14,
-    ABSENT_BUCKETS = 1 << 10,
-    ID_LENGTH = 32,
-    FULL_RETRY_MS = 1000,
-    INCOMPLETE_RETRY_MS = 100
-};
-
-/* A session that is known and not here. */
-typedef struct absent absent;
-struct absent {
-    absent *next;
-    char id[ID_LENGTH + 1];
-    char request_id[DR_SESSION_LABEL_BYTES + 1];
-    dr_error why;
-};
+enum { BUCKETS = 1 << 14, FULL_RETRY_MS = 1000 };
 
 struct dr_sessions {
     dr_loop *loop;
@@ -32,20 +19,12 @@ struct dr_sessions {
     dr_session *oldest, *newest;
     dr_session *by_id[BUCKETS];
     dr_session *by_request[BUCKETS];
-    absent *absents[ABSENT_BUCKETS]; /* by id; only after a restart */
-    uint32_t absent_count;
-    char expired[DR_SESSIONS_EXPIRED_KEPT][ID_LENGTH]; /* a ring */
-    uint32_t expired_next, expired_count;
-    bool is_incomplete; /* who was there before a restart is not known yet */
+    dr_absents absents; /* ids that are known and not here */
 };
 
 static uint32_t bucket_of(const char *text)
 {
-    uint64_t h = 0xcbf29ce484222325u;
-    for (; *text; text++) {
-        h = (h ^ (uint8_t)*text) * 0x100000001b3u;
-    }
-    return (uint32_t)(h ^ (h >> 32)) & (BUCKETS - 1);
+    return dr__session_hash(text) & (BUCKETS - 1);
 }
 
 dr_code dr_sessions_create(dr_sessions **out, dr_loop *loop, const dr_sessions_options *options,
@@ -69,13 +48,7 @@ void dr_sessions_destroy(dr_sessions *table)
     while (table->oldest) {
         dr_sessions_close(table, table->oldest);
     }
-    for (size_t i = 0; i < ABSENT_BUCKETS; i++) {
-        while (table->absents[i]) {
-            absent *next = table->absents[i]->next;
-            dr_mem_free(table->absents[i]);
-            table->absents[i] = next;
-        }
-    }
+    dr__absents_deinit(&table->absents);
     dr_mem_free(table);
 }
 
@@ -130,13 +103,6 @@ void dr_sessions_close(dr_sessions *table, dr_session *session)
     dr_session_release(session);
 }
 
-void dr_sessions_add_expired(dr_sessions *table, const char *id)
-{
-    memcpy(table->expired[table->expired_next], id, ID_LENGTH);
-    table->expired_next = (table->expired_next + 1) % DR_SESSIONS_EXPIRED_KEPT;
-    table->expired_count += table->expired_count < DR_SESSIONS_EXPIRED_KEPT;
-}
-
 static uint64_t due_ns(const dr_session *session)
 {
     return session->used_ns + session->options.ttl_ms * 1000000u;
@@ -163,9 +129,9 @@ static void on_expiry(dr_timer *timer)
 
 /* ---- opening ---- */
 
-static dr_code make_id(char id[ID_LENGTH + 1], dr_error *err)
+static dr_code make_id(char id[DR_SESSION_ID_LENGTH + 1], dr_error *err)
 {
-    uint8_t random[ID_LENGTH / 2];
+    uint8_t random[DR_SESSION_ID_LENGTH / 2];
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
         return dr_fail(err, DR_UNAVAILABLE, "the system gives no random numbers for a session id");
     }
@@ -224,74 +190,17 @@ dr_session *dr_sessions_find_request(const dr_sessions *table, const char *reque
 void dr_sessions_set_absent(dr_sessions *table, const char *id, const char *request_id,
                             const dr_error *why)
 {
-    absent **bucket = &table->absents[bucket_of(id) % ABSENT_BUCKETS], **link = bucket;
-    while (*link && strcmp((*link)->id, id) != 0) {
-        link = &(*link)->next;
-    }
-    absent *found = *link;
-    if (found) {
-        *link = found->next;
-        table->absent_count--;
-    } else if (why) {
-        found = dr_mem_zalloc(1, sizeof *found);
-    }
-    if (!found || !why) {
-        dr_mem_free(found);
-        return;
-    }
-    snprintf(found->id, sizeof found->id, "%s", id);
-    snprintf(found->request_id, sizeof found->request_id, "%s", request_id);
-    found->why = *why;
-    found->next = *bucket;
-    *bucket = found;
-    table->absent_count++;
-}
-
-static const absent *find_absent(const dr_sessions *table, const char *id)
-{
-    const absent *a = table->absents[bucket_of(id) % ABSENT_BUCKETS];
-    while (a && strcmp(a->id, id) != 0) {
-        a = a->next;
-    }
-    return a;
-}
-
-/* One that this request opened, and that may still come. */
-static const absent *find_absent_request(const dr_sessions *table, const char *request_id)
-{
-    for (size_t i = 0; table->absent_count > 0 && i < ABSENT_BUCKETS; i++) {
-        for (const absent *a = table->absents[i]; a; a = a->next) {
-            if (a->why.code == DR_UNAVAILABLE && strcmp(a->request_id, request_id) == 0) {
-                return a;
-            }
-        }
-    }
-    return NULL;
+    dr__absents_set(&table->absents, id, request_id, why);
 }
 
 void dr_sessions_set_incomplete(dr_sessions *table, bool is_incomplete)
 {
-    table->is_incomplete = is_incomplete;
+    table->absents.is_incomplete = is_incomplete;
 }
 
-static dr_code fail_incomplete(dr_error *err)
+void dr_sessions_add_expired(dr_sessions *table, const char *id)
 {
-    dr_fail_field(err, DR_UNAVAILABLE, "session_id",
-                  "the daemon was just started and does not know yet which sessions it had: try "
-                  "again");
-    if (err) {
-        err->reason = "SESSION_RESTORING";
-        err->retry_after_ms = INCOMPLETE_RETRY_MS;
-    }
-    return DR_UNAVAILABLE;
-}
-
-static dr_code fail_absent(const absent *a, dr_error *err)
-{
-    if (err) {
-        *err = a->why;
-    }
-    return a->why.code;
+    dr__absents_add_expired(&table->absents, id);
 }
 
 dr_code dr_sessions_find_opened(dr_session **out, const dr_sessions *table, const char *request_id,
@@ -303,12 +212,11 @@ dr_code dr_sessions_find_opened(dr_session **out, const dr_sessions *table, cons
                              "request_id \"%s\" has opened session %s with another request",
                              request_id, session->id);
     }
-    const absent *away = !session && request_id[0] ? find_absent_request(table, request_id) : NULL;
-    if (away) {
-        return fail_absent(away, err);
-    }
-    if (!session && request_id[0] && table->is_incomplete) {
-        return fail_incomplete(err);
+    if (!session && request_id[0]) {
+        dr_code code = dr__absents_check_request(&table->absents, request_id, err);
+        if (code != DR_OK) {
+            return code;
+        }
     }
     if (session) {
         session->used_ns = dr_loop_now_ns();
@@ -381,16 +289,6 @@ dr_session *dr_sessions_find(const dr_sessions *table, const char *id)
     return session;
 }
 
-static bool has_expired(const dr_sessions *table, const char *id)
-{
-    for (uint32_t i = 0; i < table->expired_count && strlen(id) == ID_LENGTH; i++) {
-        if (memcmp(table->expired[i], id, ID_LENGTH) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 dr_code dr_sessions_get(dr_session **out, dr_sessions *table, const char *id, dr_error *err)
 {
     dr_session *session = dr_sessions_find(table, id);
@@ -399,24 +297,7 @@ dr_code dr_sessions_get(dr_session **out, dr_sessions *table, const char *id, dr
         *out = session;
         return DR_OK;
     }
-    const absent *away = table->absent_count > 0 ? find_absent(table, id) : NULL;
-    if (away) {
-        return fail_absent(away, err);
-    }
-    if (id[0] && table->is_incomplete) {
-        return fail_incomplete(err);
-    }
-    if (!has_expired(table, id)) {
-        return dr_fail_field(err, DR_NOT_FOUND, "session_id", "session_id \"%s\": %s", id,
-                             id[0] ? "no such session; OpenSession gives one"
-                                   : "empty, expected the id that OpenSession gave");
-    }
-    dr_fail_field(err, DR_NOT_FOUND, "session_id",
-                  "session %s was idle for its time to live and has expired: open another", id);
-    if (err) {
-        err->reason = "SESSION_EXPIRED";
-    }
-    return DR_NOT_FOUND;
+    return dr__absents_explain(&table->absents, id, err);
 }
 
 void dr_sessions_charge(dr_sessions *table, dr_session *session, int64_t bytes)
