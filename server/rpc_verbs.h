@@ -177,7 +177,14 @@ void dr_verb_replay(dr_call *call, const dr_session *session);
 /* What OpenSession and Fork say of a new session's name and life; 0 and "" are fine. */
 DR_CHECKED dr_code dr_rpc_check_lasting(const char *label, const char *request_id, uint64_t ttl_ms,
                                         dr_error *err);
-/* The options of a request against a model that is loaded, as OpenSession reads them. */
+/* What OpenSession asks for, as far as it says by itself; borrows its texts, but not the model. */
+DR_CHECKED dr_code dr_rpc_read_options(dr_session_options *out, const dr_daemon *daemon,
+                                       const Dreamd__V1__OpenSessionRequest *request,
+                                       dr_error *err);
+/* Whether the model has what these want; `task`, "" for none, becomes the model's text. */
+DR_CHECKED dr_code dr_rpc_check_options(dr_session_options *options, const dr_served *served,
+                                        const char *task, dr_error *err);
+/* Both, of a request against a model that is loaded. */
 DR_CHECKED dr_code dr_rpc_options_of(dr_session_options *out, dr_daemon *daemon, dr_served *served,
                                      const Dreamd__V1__OpenSessionRequest *request, dr_error *err);
 /* The request that would open such a session; borrows its texts. */

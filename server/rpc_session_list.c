@@ -1,0 +1,126 @@
+/* rpc_session_list.c: GetSession, ListSessions, CloseSession. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/base/mem.h"
+#include "server/rpc_verbs.h"
+
+void dr_rpc_get_session(dr_call *call, const void *message)
+{
+    const Dreamd__V1__GetSessionRequest *request = message;
+    dr_daemon *daemon = dr_call_get_service(call);
+    dr_error err;
+    dr_session *session;
+    Dreamd__V1__Session described;
+    dr_code code = dr_sessions_get(&session, daemon->sessions, request->session_id, &err);
+    if (code == DR_OK) {
+        dr_call_note_session(call, session->id);
+        code = dr_rpc_describe(&described, session, dr_call_arena(call), &err);
+    }
+    if (code != DR_OK) {
+        dr_call_finish(call, &err);
+        return;
+    }
+    Dreamd__V1__GetSessionResponse reply = DREAMD__V1__GET_SESSION_RESPONSE__INIT;
+    reply.session = &described;
+    dr_call_reply(call, &reply.base);
+}
+
+/* "name" or "name@version" */
+static bool is_of_model(const dr_session *session, const char *model)
+{
+    size_t length = strlen(model);
+    const char *reference = session->options.model;
+    return length == 0 || strcmp(reference, model) == 0 ||
+           (strncmp(reference, model, length) == 0 && reference[length] == '@');
+}
+
+static dr_code read_page(uint64_t *after, uint32_t *size, const Dreamd__V1__ListSessionsRequest *r,
+                         dr_error *err)
+{
+    char *end = r->page_token;
+    *after = r->page_token[0] ? strtoull(r->page_token, &end, 10) : 0;
+    if (*end) {
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "page_token",
+                             "page_token is not one that ListSessions gave");
+    }
+    if (r->page_size > DR_SESSION_PAGE_MAX) {
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "page_size",
+                             "page_size is %u, at most %d are allowed", r->page_size,
+                             DR_SESSION_PAGE_MAX);
+    }
+    *size = r->page_size ? r->page_size : 100;
+    return DR_OK;
+}
+
+void dr_rpc_list_sessions(dr_call *call, const void *message)
+{
+    const Dreamd__V1__ListSessionsRequest *request = message;
+    dr_daemon *daemon = dr_call_get_service(call);
+    dr_arena *arena = dr_call_arena(call);
+    Dreamd__V1__ListSessionsResponse reply = DREAMD__V1__LIST_SESSIONS_RESPONSE__INIT;
+    dr_error err;
+    uint64_t after = 0;
+    uint32_t size = 0;
+    dr_code code = read_page(&after, &size, request, &err);
+    if (code == DR_OK) {
+        reply.sessions = dr_arena_zalloc(arena, size, sizeof *reply.sessions);
+        code = reply.sessions ? DR_OK : dr_mem_fail(&err, "page of sessions");
+    }
+    const dr_session *session = code == DR_OK ? dr_sessions_after(daemon->sessions, after) : NULL;
+    for (; code == DR_OK && session && reply.n_sessions < size; session = session->newer) {
+        after = session->serial;
+        if (!is_of_model(session, request->model)) {
+            continue;
+        }
+        Dreamd__V1__Session *described = dr_arena_alloc(arena, sizeof *described);
+        code = described ? dr_rpc_describe_short(described, session, arena, &err)
+                         : dr_mem_fail(&err, "page of sessions");
+        reply.sessions[reply.n_sessions++] = described;
+    }
+    if (code != DR_OK) {
+        dr_call_finish(call, &err);
+        return;
+    }
+    char token[24] = "";
+    if (session) {
+        snprintf(token, sizeof token, "%llu", (unsigned long long)after);
+    }
+    reply.next_page_token = token;
+    dr_call_reply(call, &reply.base);
+}
+
+static void on_row_deleted(dr_keeping *keeping, const dr_error *err)
+{
+    dr_session *session = keeping->session;
+    if (err->code != DR_OK) {
+        dr_call_finish(keeping->call, err);
+        return;
+    }
+    Dreamd__V1__CloseSessionResponse reply = DREAMD__V1__CLOSE_SESSION_RESPONSE__INIT;
+    reply.committed_step_id = session->committed_step_id;
+    dr_sessions_close(keeping->daemon->sessions, session);
+    dr_call_reply(keeping->call, &reply.base);
+}
+
+void dr_rpc_close_session(dr_call *call, const void *message)
+{
+    const Dreamd__V1__CloseSessionRequest *request = message;
+    dr_keeping *keeping = dr_arena_zalloc(dr_call_arena(call), 1, sizeof *keeping);
+    dr_error err;
+    if (!keeping) {
+        dr_mem_fail(&err, "request");
+        dr_call_finish(call, &err);
+        return;
+    }
+    *keeping =
+        (dr_keeping){.daemon = dr_call_get_service(call), .call = call, .done = on_row_deleted};
+    if (dr_sessions_get(&keeping->session, keeping->daemon->sessions, request->session_id, &err) !=
+        DR_OK) {
+        dr_call_finish(call, &err);
+        return;
+    }
+    dr_call_note_session(call, keeping->session->id);
+    dr_keeping_run(keeping, DR_STORE_SESSION_DELETE);
+}
