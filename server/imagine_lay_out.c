@@ -26,16 +26,16 @@ static dr_code list_results(dr_imagine *im, dr_error *err)
     if (!r->results) {
         return dr_mem_fail(err, "outputs of a request");
     }
+    r->outputs = step->state;
     for (int i = 0; i < step->count; i++) {
         const char *name = step->list[i].name;
         bool is_hidden =
             (scores && (strcmp(name, "reward") == 0 || strcmp(name, "continue") == 0)) ||
             (im->session->options.ending.rule != DR_ENDING_NEVER && strcmp(name, "continue") == 0);
-        bool is_state = strncmp(name, "state.", strlen("state.")) == 0;
         if (is_sent(im, i) || is_hidden) {
             dr_verb_describe(&r->results[r->result_count++], im->served, DR_VERB_STEP, i, im->raw);
         }
-        r->outputs |= is_sent(im, i) || is_hidden || is_state ? UINT64_C(1) << i : 0;
+        r->outputs |= is_sent(im, i) || is_hidden ? UINT64_C(1) << i : 0;
     }
     if (value >= 0 && !is_sent(im, value)) {
         dr_verb_describe(&r->results[r->result_count], im->served, DR_VERB_STEP, value, im->raw);

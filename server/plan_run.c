@@ -103,22 +103,12 @@ static bool add_output(dr_verb_output *out, const dr_served *served, const char 
     return true;
 }
 
-static uint64_t state_set(const dr_served *served)
-{
-    uint64_t set = 0;
-    for (int i = 0; i < served->verbs[DR_VERB_STEP].count; i++) {
-        bool is_state = strncmp(served->verbs[DR_VERB_STEP].list[i].name, "state.", 6) == 0;
-        set |= (uint64_t)is_state << i;
-    }
-    return set;
-}
-
 /* What a Step asks by default, so that both share batches; only the last step of a plan with a
  * terminal value asks for more. */
 static void choose_outputs(dr_plan_search *s, const dr_plan_run *run)
 {
     const dr_served *served = run->served;
-    s->set = state_set(served);
+    s->set = served->verbs[DR_VERB_STEP].state;
     s->output_count += add_output(&s->outputs[0], served, "reward", s->reward, &s->set);
     if (add_output(&s->outputs[1], served, "continue", s->cont, &s->set)) {
         s->output_count++;

@@ -5,6 +5,29 @@
 #include "server/rpc_verbs.h"
 #include "server/session_save.h"
 
+bool dr_commit_begin(dr_commit *commit)
+{
+    dr_error err;
+    switch (dr_session_begin(commit->session, &commit->claim, &err)) {
+    case DR_BEGIN_GO:
+        return true;
+    case DR_BEGIN_REPLAY:
+        dr_verb_replay(commit->call, commit->session);
+        break;
+    case DR_BEGIN_REFUSED:
+        dr_call_finish(commit->call, &err);
+        break;
+    }
+    return false;
+}
+
+void dr_commit_abandon(dr_commit *commit, const dr_error *err)
+{
+    dr_session_abandon(commit->session);
+    dr_call_finish(commit->call, err);
+    commit->done(commit);
+}
+
 /* False: it is not kept. */
 static bool keep_reply(dr_commit *commit)
 {
@@ -42,11 +65,10 @@ static void finish(dr_commit *commit, const dr_error *err)
 {
     if (err->code == DR_OK) {
         commit_and_answer(commit);
+        commit->done(commit);
     } else {
-        dr_session_abandon(commit->session);
-        dr_call_finish(commit->call, err);
+        dr_commit_abandon(commit, err);
     }
-    commit->done(commit);
 }
 
 static void check_open(const dr_session *session, dr_error *err)

@@ -309,23 +309,14 @@ static void fork_into(fork_call *fc, dr_error *err)
     commit->claim.hash = fc->hash;
     commit->reply = &fc->reply.base;
     commit->done = on_forked;
-    switch (dr_session_begin(commit->session, &commit->claim, err)) {
-    case DR_BEGIN_REFUSED:
-        dr_call_finish(commit->call, err);
+    if (!dr_commit_begin(commit)) {
         return;
-    case DR_BEGIN_REPLAY:
-        dr_verb_replay(commit->call, commit->session);
-        return;
-    case DR_BEGIN_GO:
-        break;
     }
     if (prepare_into(fc, err) == DR_OK) {
         dr_commit_run(commit);
-        return;
+    } else {
+        dr_commit_abandon(commit, err);
     }
-    dr_session_abandon(commit->session);
-    on_forked(commit);
-    dr_call_finish(commit->call, err);
 }
 
 /* ---- both ---- */

@@ -184,20 +184,11 @@ static void change_state(set_call *sc, dr_error *err)
     commit->claim.step_id = r->step_id;
     commit->claim.hash = commit->claim.has_step_id ? hash_of(r) : 0;
     commit->done = on_set;
-    switch (dr_session_begin(commit->session, &commit->claim, err)) {
-    case DR_BEGIN_REFUSED:
-        dr_call_finish(commit->call, err);
+    if (!dr_commit_begin(commit)) {
         return;
-    case DR_BEGIN_REPLAY:
-        dr_verb_replay(commit->call, commit->session);
-        return;
-    case DR_BEGIN_GO:
-        break;
     }
     if (prepare(sc, err) != DR_OK) {
-        dr_session_abandon(commit->session);
-        dr_warm_rows_deinit(&sc->state.warm);
-        dr_call_finish(commit->call, err);
+        dr_commit_abandon(commit, err);
         return;
     }
     dreamd__v1__set_state_response__init(&sc->reply);
