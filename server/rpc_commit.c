@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "models/base/mem.h"
-#include "server/rpc_verbs.h"
+#include "server/rpc_commit.h"
 #include "server/session_save.h"
 
 bool dr_commit_begin(dr_commit *commit)
@@ -12,7 +12,7 @@ bool dr_commit_begin(dr_commit *commit)
     case DR_BEGIN_GO:
         return true;
     case DR_BEGIN_REPLAY:
-        dr_verb_replay(commit->call, commit->session);
+        dr_commit_replay(commit->call, commit->session);
         break;
     case DR_BEGIN_REFUSED:
         dr_call_finish(commit->call, &err);
@@ -55,7 +55,7 @@ static void commit_and_answer(dr_commit *commit)
     dr_sessions_charge(commit->daemon->sessions, session,
                        (int64_t)(dr_session_warm_bytes(session) - before));
     if (keep_reply(commit)) {
-        dr_verb_replay(commit->call, session);
+        dr_commit_replay(commit->call, session);
     } else {
         dr_call_reply(commit->call, commit->reply);
     }
@@ -149,7 +149,7 @@ void dr_keeping_run(dr_keeping *keeping, dr_store_session_change change)
 
 /* ---- repeats ---- */
 
-void dr_verb_replay(dr_call *call, const dr_session *session)
+void dr_commit_replay(dr_call *call, const dr_session *session)
 {
     dr_call_reply_packed(call, session->reply.bytes, session->reply.length);
 }

@@ -9,7 +9,9 @@
 #include <string.h>
 
 #include "models/base/mem.h"
-#include "server/rpc_verbs.h"
+#include "server/rpc_commit.h"
+#include "server/rpc_session.h"
+#include "server/rpc_simulation.h"
 
 typedef struct {
     dr_commit commit;   /* `session` is the one that is copied from */

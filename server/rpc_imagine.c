@@ -12,6 +12,7 @@
 #include "models/base/check.h"
 #include "models/base/mem.h"
 #include "server/imagine.h"
+#include "server/rpc_simulation.h"
 
 /* ---- the end ---- */
 

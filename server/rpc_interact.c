@@ -16,9 +16,10 @@
 
 #include "models/base/check.h"
 #include "models/base/mem.h"
+#include "server/daemon.h"
 #include "server/interact_turns.h"
 #include "server/interact_wire.h"
-#include "server/rpc_verbs.h"
+#include "server/rpc_simulation.h"
 
 enum { ARENA_BYTES_MAX = 64 << 10 }; /* of an answer held; a larger one has a block of its own */
 

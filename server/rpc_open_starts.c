@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "models/base/mem.h"
+#include "server/rpc_session.h"
 #include "server/rpc_verbs.h"
 
 static void put_latents(dr_session *session)

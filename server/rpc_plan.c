@@ -3,6 +3,7 @@
 
 #include "models/base/mem.h"
 #include "server/rpc_plan.h"
+#include "server/rpc_simulation.h"
 
 /* ---- answered ---- */
 

@@ -33,8 +33,8 @@ typedef struct {
 } dr_plan_call;
 
 /* What is asked, checked; rows and warm starts as they are now; all memory that is needed. `pc` has
- * daemon, call, session, served, and of its plan what does not depend on the request. After an error
- * too the room must be given back. */
+ * daemon, call, session, served, and of its plan what does not depend on the request. After an
+ * error too its room must be given back. */
 DR_CHECKED dr_code dr_plan_call_read(dr_plan_call *pc, const Dreamd__V1__PlanRequest *request,
                                      dr_error *err);
 /* Of a plan that is done. */

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "models/base/mem.h"
+#include "server/rpc_simulation.h"
 #include "server/rpc_verbs.h"
 
 /* What a default is made of; ended by NULL. */

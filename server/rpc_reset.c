@@ -4,6 +4,7 @@
 
 #include "models/base/check.h"
 #include "models/base/mem.h"
+#include "server/rpc_simulation.h"
 #include "server/rpc_verbs.h"
 
 /* ---- starts ---- */

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "models/base/mem.h"
+#include "server/rpc_session.h"
+#include "server/rpc_simulation.h"
 #include "server/rpc_verbs.h"
 
 typedef struct {

@@ -1,6 +1,6 @@
 /* rpc_session_describe.c: a session in the words of the proto. */
 #include "models/base/mem.h"
-#include "server/rpc_verbs.h"
+#include "server/rpc_session.h"
 #include "server/wire_plan.h"
 
 static const Dreamd__V1__AutoresetMode AUTORESETS[] = {

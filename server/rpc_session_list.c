@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "models/base/mem.h"
-#include "server/rpc_verbs.h"
+#include "server/rpc_commit.h"
+#include "server/rpc_session.h"
+#include "server/rpc_simulation.h"
 
 void dr_rpc_get_session(dr_call *call, const void *message)
 {

@@ -2,6 +2,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "server/rpc_session.h"
 #include "server/rpc_verbs.h"
 #include "server/session_save.h"
 

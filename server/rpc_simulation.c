@@ -1,7 +1,8 @@
 /* rpc_simulation.c: the methods of dreamd.v1.Simulation that this daemon answers, one line each.
  * What the proto has beside these is UNIMPLEMENTED by its absence here. */
 #include "models/base/check.h"
-#include "server/rpc_verbs.h"
+#include "server/rpc_simulation.h"
+#include "server/wire.h"
 
 #define METHOD(name, type, handler, cancelled)                                       \
     {                                                                                \

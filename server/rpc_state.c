@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "models/base/mem.h"
+#include "server/rpc_commit.h"
+#include "server/rpc_simulation.h"
 #include "server/rpc_verbs.h"
 #include "server/session_state.h"
 

@@ -5,6 +5,7 @@
 
 #include "models/base/check.h"
 #include "models/base/mem.h"
+#include "server/rpc_simulation.h"
 #include "server/rpc_verbs.h"
 
 static const char *const OBSERVATION[] = {"observation", NULL};
@@ -87,7 +88,7 @@ void dr_verb_start(dr_call *call, const void *request, const dr_wire_request *wi
     dr_wire_tensors tensors;
     dr_code code = begin(vc, &is_replay, &err);
     if (code == DR_OK && is_replay) {
-        dr_verb_replay(call, vc->session);
+        dr_commit_replay(call, vc->session);
         return;
     }
     if (code == DR_OK) {

@@ -1,4 +1,5 @@
 /* session_save.c: what is needed to go on, in one description with GetState and OpenSession. */
+#include "server/rpc_session.h"
 #include "server/session_save.h"
 
 #include <stdio.h>
@@ -7,7 +8,6 @@
 
 #include "models/base/check.h"
 #include "models/base/mem.h"
-#include "server/rpc_verbs.h"
 
 enum { ABOUT_FORMAT = 1, ARENA_BYTES = 16 << 20 };
 
