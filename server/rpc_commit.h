@@ -23,10 +23,10 @@ struct dr_commit {
     const struct ProtobufCMessage *reply;
     void (*done)(dr_commit *commit); /* the session is free again, the call is answered */
 };
-/* Begins the change that `claim` claims. False: the call is answered, with the stored reply or with
- * why not. [loop] */
+/* Begins the change that `claim` claims. False: the call is answered, with the stored reply or
+ * with why not. [loop] */
 bool dr_commit_begin(dr_commit *commit);
-/* Ends a change that was begun and cannot be made: `done` comes, and the call hears `err`. [loop] */
+/* Ends a change that was begun and cannot be made: the call hears `err`, `done` comes. [loop] */
 void dr_commit_abandon(dr_commit *commit, const dr_error *err);
 /* Commits, keeps the reply under its step id, and answers. Of a persistent session all that is on
  * the disk first, or the call fails and the session is as before; meanwhile it is busy, and what is
