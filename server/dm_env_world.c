@@ -8,6 +8,7 @@
 #include "models/base/check.h"
 #include "models/base/mem.h"
 #include "server/dm_env_settings.h"
+#include "server/rpc_session.h"
 
 enum { BUCKETS = 1024, FULL_RETRY_MS = 1000 };
 
