@@ -1,7 +1,7 @@
 /* http2_guard.c: what a client may not do: floods, and beginning without ever ending.
  *
- * Floods are met by buckets of tokens. What a client has begun (its preface, a frame, a request, the
- * fetching of an answer) has its time; the calls themselves are rpc_late.c's.
+ * Floods are met by buckets of tokens. What a client has begun (its preface, a frame, a request,
+ * the fetching of an answer) has its time; the calls themselves are rpc_late.c's.
  */
 #include "server/limits.h"
 #include "server/http2_impl.h"
