@@ -104,8 +104,8 @@ static dr_code read_word(int *out, const char *name, const choice *choices, size
         length += (size_t)snprintf(list + length, sizeof list - length, "%s\"%s\"", i ? ", " : "",
                                    choices[i].word);
     }
-    return dr_fail_field(err, DR_INVALID_ARGUMENT, name, "setting \"%s\" is \"%s\", expected %s",
-                         name, word, list);
+    return dr_fail_field(err, DR_INVALID_ARGUMENT, "settings",
+                         "setting \"%s\" is \"%s\", expected %s", name, word, list);
 }
 
 READER(read_model)

@@ -18,13 +18,11 @@ enum { RANK_MAX = DR_SPACE_RANK_MAX };
 static dr_code fail_setting(dr_error *err, const char *name, const DmEnvRpc__V1__Tensor *value,
                             const char *expected)
 {
-    char field[48];
-    snprintf(field, sizeof field, "settings.%.32s", name);
     if (!value || value->payload_case == DM_ENV_RPC__V1__TENSOR__PAYLOAD__NOT_SET) {
-        return dr_fail_field(err, DR_INVALID_ARGUMENT, field,
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "settings",
                              "setting \"%s\" has no value, expected %s", name, expected);
     }
-    return dr_fail_field(err, DR_INVALID_ARGUMENT, field,
+    return dr_fail_field(err, DR_INVALID_ARGUMENT, "settings",
                          "setting \"%s\" is a tensor of %zu %s, expected %s", name,
                          dr_dm_env_get_elements(value).count,
                          dr_dm_env_payload_name((int)value->payload_case), expected);
@@ -44,7 +42,7 @@ dr_code dr_dm_env_get_text(char *out, size_t bytes, const char *name,
     int length = snprintf(out, bytes, "%s", value->strings->array[0]);
     return length >= 0 && (size_t)length < bytes
                ? DR_OK
-               : dr_fail_field(err, DR_INVALID_ARGUMENT, name,
+               : dr_fail_field(err, DR_INVALID_ARGUMENT, "settings",
                                "setting \"%s\" has %d bytes, at most %zu are allowed", name, length,
                                bytes - 1);
 }

@@ -94,7 +94,7 @@ static void remove_forgotten(dr_dm_env_worlds *worlds)
     }
 }
 
-static dr_code add_world(dr_dm_env_worlds *worlds, dr_dm_env_world *world, dr_error *err)
+dr_code dr_dm_env_worlds_add(dr_dm_env_worlds *worlds, dr_dm_env_world *world, dr_error *err)
 {
     remove_forgotten(worlds);
     if (worlds->count >= DR_DM_ENV_WORLDS_MAX) {
@@ -149,7 +149,7 @@ static void on_model(dr_models_wish *wish)
         code = complete(c, &err);
     }
     if (code == DR_OK) {
-        code = add_world(c->daemon->dm_env_worlds, c->world, &err);
+        code = dr_dm_env_worlds_add(c->daemon->dm_env_worlds, c->world, &err);
     }
     if (code != DR_OK) {
         dr_mem_free(c->world);

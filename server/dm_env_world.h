@@ -53,6 +53,9 @@ struct dr_dm_env_join {
 DR_CHECKED dr_code dr_dm_env_worlds_create(dr_dm_env_worlds **out, dr_error *err);
 /* Nobody is in any. NULL is fine. */
 void dr_dm_env_worlds_destroy(dr_dm_env_worlds *worlds);
+/* Gives it a name, and takes it (of dr_mem). RESOURCE_EXHAUSTED: it stays the caller's. */
+DR_CHECKED dr_code dr_dm_env_worlds_add(dr_dm_env_worlds *worlds, dr_dm_env_world *world,
+                                        dr_error *err);
 
 /* What may be said of one agent. */
 typedef struct {

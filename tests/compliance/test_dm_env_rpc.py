@@ -1,6 +1,7 @@
 """dm_env_rpc beyond the public suites: what is wrong is said in band, order, agents beside each other, seeds, ends."""
 
 import re
+import sys
 import threading
 import time
 
@@ -18,6 +19,9 @@ import dm_env_worlds
 from conftest import BUILD, ROOT
 from dm_env_worlds import Stream, pack, sessions
 from dreamd_stubs import Client, arrays, put, simulation
+
+sys.path.insert(0, str(ROOT / "tests/torture"))
+from daemon import Daemon as FailingDaemon  # noqa: E402
 
 FILE, INVALID, NOT_FOUND, FULL, PRECONDITION, UNIMPLEMENTED = simulation.START_SOURCE_FILE, 3, 5, 8, 9, 12
 WORLDS_MAX = 10000
@@ -513,3 +517,44 @@ def test_tensor_utils_reads_what_is_sent(stream):
         assert tensor_utils.get_tensor_type(tensor) == tensor_utils.data_type_to_np_type(spec.dtype)
     stream.leave()
     stream.destroy(world)
+
+
+def play(address):
+    """All that an agent does. False: an answer says that there is no memory, or the connection had none."""
+    with grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        stream = Stream(channel)
+        try:
+            world = stream.create(model="pendulum")
+            stream.join(world)
+            for _ in range(3):
+                stream.step(torque(1), ["observation", "reward"])
+            stream.reset()
+            stream.step()
+            stream.leave()
+            stream.destroy(world)
+            return stream.end() == []
+        except AssertionError as failed:  # of ask(), with the response
+            assert f"code: {FULL}" in str(failed) and "memory" in str(failed), failed
+        except grpc.RpcError as ended:
+            assert ended.code() in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE), ended
+    return False
+
+
+def test_each_allocation_may_fail_and_the_next_agent_notices_nothing(tmp_path):
+    """In band where the stream has come to be; where nothing can be sent the connection ends."""
+    failing = FailingDaemon(BUILD, tmp_path, ROOT / "models/zoo", "--compute-threads", "1")
+    failing.start()
+    try:
+        assert all(play(failing.address) for _ in range(3))
+        blocks, failures = int(failing.tell("blocks").split()[0]), 0
+        for n in range(1, 80):
+            failing.tell(f"memory {n}")
+            failures += not play(failing.address)
+            failing.tell("memory 0")
+            assert play(failing.address), n
+        assert failures > 20, failures
+        wait_for(lambda: int(failing.tell("blocks").split()[0]) <= blocks + failures + 20)
+        with grpc.insecure_channel(failing.address) as channel:
+            assert not sessions(channel)
+    finally:
+        assert failing.stop() == 0
