@@ -1,5 +1,4 @@
 /* rpc_verb_reply.c: what was computed, and what the loop adds to it, as the answer of a verb. */
-#include <stdio.h>
 #include <string.h>
 
 #include "models/base/check.h"
@@ -20,10 +19,10 @@ static dr_code add_parts(dr_wire_reply *reply, const dr_verb_call *vc, dr_error 
         const dr_state_part *part = &shape->parts[p];
         size_t part_width = (size_t)dr_shape_width(part->shape);
         if (vc->wanted.makes & (unsigned)DR_MAKES_PART << p) {
-            int64_t dims[3] = {part->shape.dim[0], part->shape.dim[1], part->shape.dim[2]};
-            char name[48];
-            int length = snprintf(name, sizeof name, "state.%s", part->name);
-            char *kept = dr_arena_strndup(arena, name, (size_t)length);
+            int64_t dims[3];
+            char name[DR_PART_NAME_BYTES];
+            dr_state_part_describe(name, dims, part);
+            char *kept = dr_arena_strndup(arena, name, strlen(name));
             for (uint32_t i = 0; i < vc->count; i++) {
                 memcpy(to + i * part_width, vc->verb.states + i * width + offset,
                        part_width * sizeof *to);

@@ -1,5 +1,4 @@
-/* session_state.c: a table of what a row has beside its latent, read and written by one loop. */
-#include "server/session_state.h"
+/* session_state.c: the table of what a row has beside its latent, and how rows are written. */
 
 #include <stddef.h>
 #include <stdio.h>
@@ -8,42 +7,24 @@
 #include "models/base/check.h"
 #include "models/base/crc32c.h"
 #include "models/base/mem.h"
+#include "server/session_state_impl.h"
 
-/* Headroom for years of steps before a counter meets its end. */
-#define STEP_MAX (DR_NOISE_STEP_MAX / 2)
-#define COUNT_MAX (UINT32_MAX / 2)
-
-typedef struct {
-    const char *name;
-    dr_dtype dtype;
-    size_t offset; /* in dr_row */
-    uint64_t most;
-} row_field;
-
-static const row_field FIELDS[] = {
+const dr_state_field dr__state_fields[DR_STATE_FIELDS] = {
     {"noise.seed", DR_U64, offsetof(dr_row, key.seed), UINT64_MAX},
-    {"noise.step", DR_U64, offsetof(dr_row, key.step), STEP_MAX},
+    {"noise.step", DR_U64, offsetof(dr_row, key.step), DR_STATE_STEP_MAX},
     {"noise.row", DR_U32, offsetof(dr_row, key.row), UINT32_MAX},
     {"noise.mode", DR_U32, offsetof(dr_row, key.mode), 1},
-    {"row.age", DR_U32, offsetof(dr_row, age), COUNT_MAX},
+    {"row.age", DR_U32, offsetof(dr_row, age), DR_STATE_COUNT_MAX},
     {"row.ended", DR_BOOL, offsetof(dr_row, ended), 1},
     {"row.fresh", DR_BOOL, offsetof(dr_row, fresh), 1},
 };
-
-static const char WARM_MADE[] = "warm_start.made", WARM_STEP[] = "warm_start.step",
-                  WARM_PLAN[] = "warm_start.plan";
-
-static void part_name(char out[48], const dr_state_part *part)
-{
-    snprintf(out, 48, "state.%s", part->name);
-}
 
 /* ---- layout ---- */
 
 dr_code dr_state_layout(char hex[DR_DIGEST_HEX], const dr_served *served, dr_error *err)
 {
     const dr_model_shape *shape = dr_model_get_shape(served->model);
-    char text[96 * (DR_STATE_PARTS_MAX + DR_COUNT(FIELDS))];
+    char text[96 * (DR_STATE_PARTS_MAX + DR_STATE_FIELDS)];
     size_t length = 0;
     for (int p = 0; p < shape->part_count; p++) {
         const dr_state_part *part = &shape->parts[p];
@@ -56,9 +37,10 @@ dr_code dr_state_layout(char hex[DR_DIGEST_HEX], const dr_served *served, dr_err
         length += (size_t)snprintf(text + length, sizeof text - length, "state.%s FP32 [%s]\n",
                                    part->name, dims);
     }
-    for (size_t i = 0; i < DR_COUNT(FIELDS); i++) {
+    for (int i = 0; i < DR_STATE_FIELDS; i++) {
         length += (size_t)snprintf(text + length, sizeof text - length, "%s %s []\n",
-                                   FIELDS[i].name, dr_dtype_wire_name(FIELDS[i].dtype));
+                                   dr__state_fields[i].name,
+                                   dr_dtype_wire_name(dr__state_fields[i].dtype));
     }
     DR_ASSERT(length < sizeof text);
     return dr_digest_of(hex, text, length, err);
@@ -140,8 +122,8 @@ uint64_t dr_state_bytes(const dr_session *session, const dr_session_change *chan
 {
     uint64_t horizon = (uint64_t)horizon_after(session, change);
     uint64_t bytes = sizeof(float) * (uint64_t)session->model->state_width;
-    for (size_t i = 0; i < DR_COUNT(FIELDS); i++) {
-        bytes += dr_dtype_size(FIELDS[i].dtype);
+    for (int i = 0; i < DR_STATE_FIELDS; i++) {
+        bytes += dr_dtype_size(dr__state_fields[i].dtype);
     }
     if (horizon > 0) {
         bytes += 2 * (1 + sizeof(uint64_t) +
@@ -181,9 +163,9 @@ static dr_code write_parts(writer *w, dr_error *err)
     for (int p = 0; p < shape->part_count; p++) {
         const dr_state_part *part = &shape->parts[p];
         size_t width = (size_t)dr_shape_width(part->shape), bytes = width * sizeof(float);
-        int64_t dims[3] = {part->shape.dim[0], part->shape.dim[1], part->shape.dim[2]};
-        char name[48];
-        part_name(name, part);
+        int64_t dims[3];
+        char name[DR_PART_NAME_BYTES];
+        dr_state_part_describe(name, dims, part);
         char *kept = dr_arena_strndup(w->arena, name, strlen(name));
         for (uint32_t i = 0; i < w->count; i++) {
             memcpy(w->at + i * bytes, look(w->view, row_of(w, i)).state + offset, bytes);
@@ -201,13 +183,13 @@ static dr_code write_parts(writer *w, dr_error *err)
 static dr_code write_fields(writer *w, dr_error *err)
 {
     dr_code code = DR_OK;
-    for (size_t f = 0; f < DR_COUNT(FIELDS) && code == DR_OK; f++) {
-        size_t bytes = dr_dtype_size(FIELDS[f].dtype);
+    for (int f = 0; f < DR_STATE_FIELDS && code == DR_OK; f++) {
+        size_t bytes = dr_dtype_size(dr__state_fields[f].dtype);
         for (uint32_t i = 0; i < w->count; i++) {
             const dr_row *row = look(w->view, row_of(w, i)).row;
-            memcpy(w->at + i * bytes, (const uint8_t *)row + FIELDS[f].offset, bytes);
+            memcpy(w->at + i * bytes, (const uint8_t *)row + dr__state_fields[f].offset, bytes);
         }
-        code = add(w, FIELDS[f].name, FIELDS[f].dtype, 0, NULL, bytes, err);
+        code = add(w, dr__state_fields[f].name, dr__state_fields[f].dtype, 0, NULL, bytes, err);
     }
     return code;
 }
@@ -223,7 +205,7 @@ static dr_code write_warm(writer *w, dr_error *err)
             w->at[2 * i + (size_t)k] = row.marks && row.marks[k].made;
         }
     }
-    dr_code code = add(w, WARM_MADE, DR_BOOL, 1, two, 2, err);
+    dr_code code = add(w, DR_STATE_WARM_MADE, DR_BOOL, 1, two, 2, err);
     for (uint32_t i = 0; i < w->count && code == DR_OK; i++) {
         row_view row = look(w->view, row_of(w, i));
         uint64_t steps[2] = {0};
@@ -233,7 +215,7 @@ static dr_code write_warm(writer *w, dr_error *err)
         memcpy(w->at + i * sizeof steps, steps, sizeof steps);
     }
     if (code == DR_OK) {
-        code = add(w, WARM_STEP, DR_U64, 1, two, 2 * sizeof(uint64_t), err);
+        code = add(w, DR_STATE_WARM_STEP, DR_U64, 1, two, 2 * sizeof(uint64_t), err);
     }
     for (uint32_t i = 0; i < w->count && code == DR_OK; i++) {
         row_view row = look(w->view, row_of(w, i));
@@ -246,7 +228,7 @@ static dr_code write_warm(writer *w, dr_error *err)
             }
         }
     }
-    return code == DR_OK ? add(w, WARM_PLAN, DR_F32, 3, plan, bytes, err) : code;
+    return code == DR_OK ? add(w, DR_STATE_WARM_PLAN, DR_F32, 3, plan, bytes, err) : code;
 }
 
 dr_code dr_state_write(dr_wire_reply *reply, void *room, const dr_session *session,
@@ -278,162 +260,4 @@ uint32_t dr_state_checksum(const ProtobufCBinaryData *contents, size_t count)
         sum = dr_crc32c(sum, contents[i].data, contents[i].len);
     }
     return sum;
-}
-
-/* ---- reading ---- */
-
-static dr_code fail_value(dr_error *err, const char *name, size_t row, const char *why)
-{
-    return dr_fail_field(err, DR_INVALID_ARGUMENT, "raw_contents", "tensor \"%s\": row %zu %s",
-                         name, row, why);
-}
-
-/* Finite, and within least to most. `data` may stand at any byte. */
-static dr_code check_floats(const char *name, const void *data, size_t rows, size_t width,
-                            float least, float most, dr_error *err)
-{
-    for (size_t i = 0; i < rows * width; i++) {
-        float value;
-        memcpy(&value, (const uint8_t *)data + i * sizeof value, sizeof value);
-        if (!(value >= least && value <= most)) {
-            char why[96];
-            snprintf(why, sizeof why, "has %g, expected finite numbers from %g to %g",
-                     (double)value, (double)least, (double)most);
-            return fail_value(err, name, i / width, why);
-        }
-    }
-    return DR_OK;
-}
-
-static dr_code read_parts(dr_state_rows *out, dr_wire_tensors *tensors, const dr_served *served,
-                          uint32_t rows, bool is_foreign, dr_error *err)
-{
-    const dr_model_shape *shape = dr_model_get_shape(served->model);
-    size_t state_width = (size_t)served->state_width, offset = 0;
-    for (int p = 0; p < shape->part_count; p++) {
-        const dr_state_part *part = &shape->parts[p];
-        size_t width = (size_t)dr_shape_width(part->shape);
-        int64_t dims[3] = {part->shape.dim[0], part->shape.dim[1], part->shape.dim[2]};
-        char name[48];
-        const void *data;
-        part_name(name, part);
-        dr_code code =
-            dr_wire_take_exact(&data, tensors, name, DR_F32, rows, part->shape.rank, dims, err);
-        if (code == DR_OK && is_foreign) {
-            code = check_floats(name, data, rows, width, -3.4e38f, 3.4e38f, err);
-        }
-        if (code != DR_OK) {
-            return code;
-        }
-        for (uint32_t i = 0; i < rows; i++) {
-            memcpy(out->states + i * state_width + offset,
-                   (const uint8_t *)data + i * width * sizeof(float), width * sizeof(float));
-        }
-        offset += width;
-    }
-    return DR_OK;
-}
-
-static uint64_t value_of(const uint8_t *at, size_t bytes)
-{
-    uint64_t value = 0;
-    memcpy(&value, at, bytes); /* little-endian, as the wire is */
-    return value;
-}
-
-static dr_code read_field(dr_row *to, dr_wire_tensors *tensors, const row_field *field,
-                          uint32_t rows, dr_error *err)
-{
-    size_t bytes = dr_dtype_size(field->dtype);
-    const void *data;
-    dr_code code =
-        dr_wire_take_exact(&data, tensors, field->name, field->dtype, rows, 0, NULL, err);
-    for (uint32_t i = 0; i < rows && code == DR_OK; i++) {
-        const uint8_t *at = (const uint8_t *)data + i * bytes;
-        uint64_t value = value_of(at, bytes);
-        if (value > field->most) {
-            char why[80];
-            snprintf(why, sizeof why, "is %llu, at most %llu is allowed", (unsigned long long)value,
-                     (unsigned long long)field->most);
-            return fail_value(err, field->name, i, why);
-        }
-        memcpy((uint8_t *)&to[i] + field->offset, at, bytes);
-    }
-    return code;
-}
-
-static dr_code read_marks(dr_warm_mark *marks, dr_wire_tensors *tensors, uint32_t rows,
-                          dr_error *err)
-{
-    const int64_t two[] = {2};
-    const void *made, *steps;
-    dr_code code = dr_wire_take_exact(&made, tensors, WARM_MADE, DR_BOOL, rows, 1, two, err);
-    if (code == DR_OK) {
-        code = dr_wire_take_exact(&steps, tensors, WARM_STEP, DR_U64, rows, 1, two, err);
-    }
-    for (size_t i = 0; i < 2 * (size_t)rows && code == DR_OK; i++) {
-        uint8_t flag = ((const uint8_t *)made)[i];
-        uint64_t step = value_of((const uint8_t *)steps + i * sizeof step, sizeof step);
-        if (flag > 1) {
-            return fail_value(err, WARM_MADE, i / 2, "is neither 0 nor 1");
-        }
-        if (step > STEP_MAX) {
-            return fail_value(err, WARM_STEP, i / 2, "is past the last step");
-        }
-        marks[i] = (dr_warm_mark){.step = step, .made = flag};
-    }
-    return code;
-}
-
-static dr_code read_warm(dr_state_rows *out, dr_wire_tensors *tensors, const dr_served *served,
-                         uint32_t rows, bool is_foreign, dr_arena *arena, dr_error *err)
-{
-    const dr_wire_tensor *plan = dr_wire_tensors_find(tensors, WARM_PLAN);
-    if (!plan) {
-        return DR_OK; /* a mark without it is a tensor that nobody takes */
-    }
-    int64_t horizon = plan->tensor.rank == 4 ? plan->tensor.shape[2] : 1;
-    if (horizon < 1 || horizon > DR_PLAN_HORIZON_MAX) {
-        return dr_fail_field(err, DR_INVALID_ARGUMENT, "tensors",
-                             "tensor \"%s\": plans of %lld steps, expected 1 to %d", WARM_PLAN,
-                             (long long)horizon, DR_PLAN_HORIZON_MAX);
-    }
-    int64_t shape[] = {2, horizon, served->action_width};
-    const void *data;
-    dr_warm_mark *marks = dr_arena_alloc(arena, 2 * (size_t)rows * sizeof *marks);
-    dr_code code = marks
-                       ? dr_wire_take_exact(&data, tensors, WARM_PLAN, DR_F32, rows, 3, shape, err)
-                       : dr_mem_fail(err, "plans of a state");
-    if (code == DR_OK) {
-        code = read_marks(marks, tensors, rows, err);
-    }
-    if (code == DR_OK && is_foreign) {
-        /* Of a Discrete these are chances. */
-        bool is_choice = served->manifest->action_space->leaves[0].kind == DR_SPACE_DISCRETE;
-        code = check_floats(WARM_PLAN, data, rows, 2 * (size_t)(horizon * served->action_width),
-                            is_choice ? 0 : -3.4e38f, is_choice ? 1 : 3.4e38f, err);
-    }
-    out->has_warm = code == DR_OK;
-    if (code == DR_OK) {
-        out->warm = (dr_warm_rows){.horizon = (int)horizon, .means = data, .marks = marks};
-    }
-    return code;
-}
-
-dr_code dr_state_read(dr_state_rows *out, dr_wire_tensors *tensors, const dr_served *served,
-                      uint32_t rows, bool is_foreign, dr_arena *arena, dr_error *err)
-{
-    out->has_warm = false;
-    dr_code code = read_parts(out, tensors, served, rows, is_foreign, err);
-    for (size_t i = 0; i < DR_COUNT(FIELDS) && code == DR_OK; i++) {
-        code = read_field(out->row, tensors, &FIELDS[i], rows, err);
-    }
-    if (code == DR_OK) {
-        code = read_warm(out, tensors, served, rows, is_foreign, arena, err);
-    }
-    return code == DR_OK
-               ? dr_wire_tensors_end(
-                     tensors,
-                     "state.<part>, noise.*, row.* and warm_start.*, as GetState gave them", err)
-               : code;
 }

@@ -107,9 +107,9 @@ static dr_code read_latents(dr_starts *starts, const dr_safetensors *file, const
     const dr_model_shape *shape = dr_model_get_shape(model);
     for (int p = 0; p < shape->part_count; p++) {
         const dr_state_part *part = &shape->parts[p];
-        int64_t dims[3] = {part->shape.dim[0], part->shape.dim[1], part->shape.dim[2]};
-        char name[sizeof part->name + 8];
-        snprintf(name, sizeof name, "state.%s", part->name);
+        int64_t dims[3];
+        char name[DR_PART_NAME_BYTES];
+        dr_state_part_describe(name, dims, part);
         const dr_tensor *t = dr_safetensors_find(file, name);
         if (!t) {
             return dr_fail(err, DR_FAILED_PRECONDITION, FILE_NAME ": %s is missing", name);

@@ -398,9 +398,9 @@ dr_code dr_wire_take_state(float *states, dr_wire_tensors *tensors, const dr_mod
     for (int p = 0; p < shape->part_count; p++) {
         const dr_state_part *part = &shape->parts[p];
         size_t part_width = (size_t)dr_shape_width(part->shape);
-        int64_t dims[3] = {part->shape.dim[0], part->shape.dim[1], part->shape.dim[2]};
-        char name[48];
-        snprintf(name, sizeof name, "state.%s", part->name);
+        int64_t dims[3];
+        char name[DR_PART_NAME_BYTES];
+        dr_state_part_describe(name, dims, part);
         float *values = dr_mem_alloc(rows * part_width * sizeof *values);
         if (!values) {
             return dr_mem_fail(err, "given state");

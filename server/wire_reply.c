@@ -406,10 +406,9 @@ dr_code dr_wire_specs(Dreamd__V1__TensorSpec ***state, size_t *state_count,
         return dr_mem_fail(err, "description of a model");
     }
     for (int i = 0; i < shape->part_count; i++) {
-        char name[48];
-        int64_t dims[3] = {shape->parts[i].shape.dim[0], shape->parts[i].shape.dim[1],
-                           shape->parts[i].shape.dim[2]};
-        snprintf(name, sizeof name, "state.%s", shape->parts[i].name);
+        char name[DR_PART_NAME_BYTES];
+        int64_t dims[3];
+        dr_state_part_describe(name, dims, &shape->parts[i]);
         (*state)[i] = make_spec(name, DR_F32, shape->parts[i].shape.rank, dims, arena);
         if (!(*state)[i]) {
             return dr_mem_fail(err, "description of a model");

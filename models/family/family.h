@@ -46,11 +46,16 @@ typedef enum {
 } dr_verb;
 const char *dr_verb_name(dr_verb verb);
 
-enum { DR_STATE_PARTS_MAX = 8 };
+enum { DR_STATE_PARTS_MAX = 8, DR_PART_NAME_BYTES = 48 };
 typedef struct {
     char name[32]; /* "deter": input and output "state.deter" */
     dr_shape shape;
 } dr_state_part;
+/* "state.deter"; returns `name`. */
+const char *dr_state_part_name(char name[DR_PART_NAME_BYTES], const dr_state_part *part);
+/* The same, and the dimensions [part->shape.rank] of a row's part. */
+void dr_state_part_describe(char name[DR_PART_NAME_BYTES], int64_t dims[3],
+                            const dr_state_part *part);
 
 /* The inside of a model as far as others may know it. Filled by the family. */
 typedef struct {

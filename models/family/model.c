@@ -359,17 +359,25 @@ static void get_columns(float *table, const float *dense, int rows, int stride, 
                (size_t)width * sizeof *dense);
 }
 
-static const char *part_name(char name[48], const dr_state_part *part)
+const char *dr_state_part_name(char name[DR_PART_NAME_BYTES], const dr_state_part *part)
 {
-    snprintf(name, 48, "state.%s", part->name);
+    snprintf(name, DR_PART_NAME_BYTES, "state.%s", part->name);
     return name;
+}
+
+void dr_state_part_describe(char name[DR_PART_NAME_BYTES], int64_t dims[3],
+                            const dr_state_part *part)
+{
+    dr_state_part_name(name, part);
+    for (int i = 0; i < 3; i++)
+        dims[i] = part->shape.dim[i];
 }
 
 void dr_model_find_state(dr_state_ports *out, const dr_model *model, const dr_compiled *compiled)
 {
     for (int i = 0; i < model->shape.part_count; i++) {
-        char name[48];
-        part_name(name, &model->shape.parts[i]);
+        char name[DR_PART_NAME_BYTES];
+        dr_state_part_name(name, &model->shape.parts[i]);
         out->inputs[i] = dr_compiled_find_input(compiled, name);
         out->outputs[i] = dr_compiled_find_output(compiled, name);
     }

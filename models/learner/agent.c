@@ -30,11 +30,10 @@ struct dr_agent {
 static dr_code compile_state(dr_compiled **out, const dr_model *model, dr_verb verb, dr_error *err)
 {
     const dr_model_shape *shape = dr_model_get_shape(model);
-    char names[DR_STATE_PARTS_MAX][48];
+    char names[DR_STATE_PARTS_MAX][DR_PART_NAME_BYTES];
     const char *outputs[DR_STATE_PARTS_MAX];
     for (int i = 0; i < shape->part_count; i++) {
-        snprintf(names[i], sizeof names[i], "state.%s", shape->parts[i].name);
-        outputs[i] = names[i];
+        outputs[i] = dr_state_part_name(names[i], &shape->parts[i]);
     }
     return dr_model_compile(out, model, verb, 1, outputs, shape->part_count, err);
 }

@@ -1,6 +1,5 @@
 /* planner.c: a plan whose steps are computed here, some rows at a time, so that their latents
  * stay in the cache. */
-#include <stdio.h>
 #include <string.h>
 
 #include "models/base/check.h"
@@ -29,7 +28,7 @@ struct dr_planner {
 static dr_code create_stage(stage *out, const dr_planner *p, bool last, bool value, dr_error *err)
 {
     const char *outputs[DR_STATE_PARTS_MAX + 3];
-    char parts[DR_STATE_PARTS_MAX][48];
+    char parts[DR_STATE_PARTS_MAX][DR_PART_NAME_BYTES];
     int count = 0;
     outputs[count++] = "reward";
     if (dr_model_has_output(p->model, DR_VERB_STEP, "continue"))
@@ -38,8 +37,7 @@ static dr_code create_stage(stage *out, const dr_planner *p, bool last, bool val
         outputs[count++] = "value";
     const dr_model_shape *shape = dr_model_get_shape(p->model);
     for (int i = 0; !last && i < shape->part_count; i++) {
-        snprintf(parts[i], sizeof parts[i], "state.%s", shape->parts[i].name);
-        outputs[count++] = parts[i];
+        outputs[count++] = dr_state_part_name(parts[i], &shape->parts[i]);
     }
     dr_code code =
         dr_model_compile(&out->compiled, p->model, DR_VERB_STEP, p->rows, outputs, count, err);
