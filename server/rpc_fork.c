@@ -329,7 +329,7 @@ static dr_code hash_request(fork_call *fc, dr_error *err)
     if (!r->request_id[0] && !r->optional_step_id_case) {
         return DR_OK;
     }
-    return dr_rpc_hash_message(&fc->hash, &r->base, err);
+    return dr_wire_hash_message(&fc->hash, &r->base, err);
 }
 
 static void run(fork_call *fc)

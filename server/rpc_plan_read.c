@@ -85,11 +85,10 @@ static dr_code take_choices(dr_plan_call *pc, dr_wire_tensors *tensors, const dr
                             dr_error *err)
 {
     size_t n = (size_t)leaf->n, count = (size_t)pc->count * (size_t)pc->plan.settings.horizon;
-    dr_space_leaf sequence = *leaf;
-    sequence.rank = 1;
-    sequence.shape[0] = sequence.count = pc->plan.settings.horizon;
+    const int64_t horizon = pc->plan.settings.horizon;
     dr_verb_input choices;
-    dr_code code = dr_wire_take_leaf(&choices, tensors, "plan", &sequence, pc->count, err);
+    dr_code code =
+        dr_wire_take_sequences(&choices, tensors, "plan", leaf, pc->count, 1, &horizon, err);
     if (code != DR_OK) {
         return code;
     }

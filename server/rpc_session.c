@@ -19,25 +19,12 @@ typedef struct {
     dr_open_starts starts;
 } open_call;
 
-dr_code dr_rpc_hash_message(uint64_t *out, const ProtobufCMessage *message, dr_error *err)
-{
-    size_t bytes = protobuf_c_message_get_packed_size(message);
-    uint8_t *packed = dr_mem_alloc(bytes);
-    if (!packed) {
-        return dr_mem_fail(err, "request");
-    }
-    protobuf_c_message_pack(message, packed);
-    dr_wire_request nothing = {0};
-    *out = dr_wire_hash(&nothing, packed, bytes);
-    dr_mem_free(packed);
-    return DR_OK;
-}
-
 /* Everything that the request says, seed or its absence included. */
 static dr_code hash_request(open_call *oc, dr_error *err)
 {
     const Dreamd__V1__OpenSessionRequest *r = oc->request;
-    return r->request_id[0] ? dr_rpc_hash_message(&oc->options.request_hash, &r->base, err) : DR_OK;
+    return r->request_id[0] ? dr_wire_hash_message(&oc->options.request_hash, &r->base, err)
+                            : DR_OK;
 }
 
 /* Given latents, or none. */

@@ -35,10 +35,6 @@ DR_CHECKED dr_code dr_rpc_options_of(dr_session_options *out, dr_daemon *daemon,
 /* The request that would open such a session; borrows its texts. */
 void dr_rpc_request_of(Dreamd__V1__OpenSessionRequest *out, Dreamd__V1__Ending *ending,
                        const dr_session *session);
-/* A 64-bit mark of a whole message: the same request again has the same. */
-DR_CHECKED dr_code dr_rpc_hash_message(uint64_t *out, const struct ProtobufCMessage *message,
-                                       dr_error *err);
-
 /* A session as lists show it, and with all that is needed to speak to it. */
 DR_CHECKED dr_code dr_rpc_describe_short(Dreamd__V1__Session *out, const dr_session *session,
                                          dr_arena *arena, dr_error *err);

@@ -93,6 +93,9 @@ DR_CHECKED dr_code dr_wire_tensors_end(const dr_wire_tensors *tensors, const cha
                                        dr_error *err);
 /* A 64-bit mark of everything in a request but its session id: a repeat has the same. */
 uint64_t dr_wire_hash(const dr_wire_request *request, const void *more, size_t more_bytes);
+/* The same of a whole message. */
+DR_CHECKED dr_code dr_wire_hash_message(uint64_t *out, const ProtobufCMessage *message,
+                                        dr_error *err);
 
 /* ---- outputs ---- */
 
