@@ -13,7 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "client/pyt
 import dreamd  # noqa: E402
 from dreamd._proto import simulation_pb2  # noqa: E402
 
-ROUNDS, STUB_BAR = 5, 1.5
+ROUNDS, STUB_BAR, WORLDS_BAR, SESSIONS = 5, 1.5, 1.0, 64
 
 
 def median_us(call, seconds=0.3):
@@ -66,3 +66,21 @@ def worlds(report, address):
         imagined = steps_a_second(gymnasium.make_vec("dreamd/pendulum-v0", num_envs=count, address=address))
         real = steps_a_second(gymnasium.make_vec("Pendulum-v1", num_envs=count))
         report.say(f"| {count} | {imagined:,.0f} | {real:,.0f} |")
+    report.say(f"\nimagined steps/s of {count} worlds beside as many real ones: {imagined / real:.2f}: "
+               f"{report.bar(imagined / real >= WORLDS_BAR)} (>= {WORLDS_BAR:g})")
+    report.say()
+    in_a_stream(report, address)
+
+
+def in_a_stream(report, address):
+    """Many sessions of one blocking program: a call each, against one stream for all."""
+    with dreamd.connect(address) as client:
+        sessions = [client.open("pendulum", seed=seed) for seed in range(SESSIONS)]
+        action = np.zeros((1, 1), np.float32)
+        alone = SESSIONS / median_us(lambda: [session.step(action) for session in sessions]) * 1e6
+        with client.interact() as stream:
+            together = SESSIONS / median_us(
+                lambda: [one.result() for one in [stream.step(session, action) for session in sessions]]) * 1e6
+        for session in sessions:
+            session.close()
+    report.say(f"{SESSIONS} sessions of one blocking program: {alone:,.0f} steps/s by calls, {together:,.0f} in one stream")

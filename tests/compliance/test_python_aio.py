@@ -36,7 +36,7 @@ def test_both_clients_have_the_same_names_arguments_and_words(name):
         twin = asynchronous[key]
         if isinstance(member, property):
             continue
-        opens = inspect.signature(twin).return_annotation == "Opening"
+        opens = inspect.signature(twin).return_annotation in ("Opening", "Interact")
         assert opens or inspect.iscoroutinefunction(twin) or inspect.isasyncgenfunction(twin), key
         ours, theirs = inspect.signature(member), inspect.signature(twin)
         assert ours.parameters == theirs.parameters, key

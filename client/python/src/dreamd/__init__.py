@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .client import Session as Session
     from .client import connect as connect
     from .errors import Error as Error
+    from .interact import Interact as Interact
+    from .interact import Pending as Pending
     from .recording import record as record
     from .types import Checkpoint as Checkpoint
     from .types import Chunk as Chunk
@@ -38,7 +40,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {"client": ("Client", "Session", "connect"), "errors": ("Error",), "recording": ("record",),
+_HOMES = {"client": ("Client", "Session", "connect"), "errors": ("Error",), "interact": ("Interact", "Pending"),
+          "recording": ("record",),
           "types": ("Checkpoint", "Chunk", "Imagined", "Model", "Plan", "PlannerSettings", "Registered", "Reply",
                     "ServerInfo", "SessionInfo", "State")}
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -39,6 +39,7 @@ class SessionCore:
         self.committed: int = session.committed_step_id
         self.closed = False
         self.journal: Journal | None = None
+        self.on_their_way = 0  # changes in a stream whose answers have not come
         self._ahead = 0  # what the daemon now there has committed plus this is `committed`
         if client.save_every:
             pinned = pb.OpenSessionRequest()
@@ -56,7 +57,7 @@ class SessionCore:
         for round_ in range(ROUNDS):
             request.session_id = self.info.session_id
             if commits:
-                request.step_id = self.committed - self._ahead + 1
+                request.step_id = self.committed - self._ahead + 1 + self.on_their_way
             try:
                 return (yield from repeat(self.address, method, request, deadline, self.client.session_patience, effect))
             except Error as error:

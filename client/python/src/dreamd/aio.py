@@ -23,12 +23,14 @@ from numpy.typing import ArrayLike
 from . import client as blocking
 from ._client import ClientCore
 from ._flow import Call, Collect, Flow, Sleep
+from ._proto import simulation_pb2 as pb
 from ._session import SessionCore
 from ._stream import StreamCheck
 from ._view import SessionView
 from ._wire import Wire
 from .client import CLOSE_TIMEOUT, REGISTER_TIMEOUT, default_address
-from .errors import from_rpc
+from .errors import from_rpc, invalid
+from .interact import METHOD, Exchange, Pending, Verbs, one_address, was_closed, was_ended
 from .types import (
     Autoreset,
     Checkpoint,
@@ -150,6 +152,9 @@ class Client:
 
     async def sessions(self, *, model: str = "", timeout: float | None = None) -> list[SessionInfo]:
         return await self._runner.run(self._core.sessions(model, timeout))
+
+    def interact(self) -> Interact:
+        return Interact(self._runner.wire, one_address(self.addresses))
 
     # ---- models ----
 
@@ -288,6 +293,58 @@ class Session(SessionView):
 
     async def close(self, *, timeout: float | None = None) -> None:
         await self._run(lambda: self._core.close(timeout))
+
+
+class Interact(Verbs):
+    """`dreamd.interact.Interact` for asyncio: `async with client.interact() as stream`, `await stream.step(...)`."""
+
+    def __init__(self, wire: Wire, address: str) -> None:
+        self._exchange = Exchange(address)
+        self._requests: asyncio.Queue[pb.InteractRequest | None] = asyncio.Queue()
+        self._wire = wire
+        self._reader: asyncio.Task[None] | None = None
+        self._closing = False
+
+    async def __aenter__(self) -> Self:
+        self._reader = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is not None and self._reader is not None:
+            self._reader.cancel()
+        await self.close()
+
+    async def close(self) -> None:
+        """Receives what is on its way, and ends the stream."""
+        self._closing = True
+        self._requests.put_nowait(None)
+        if self._reader is not None:
+            await asyncio.wait([self._reader])
+        self._exchange.end(was_closed())
+
+    def _send(self, session: SessionView, make: Callable[[SessionCore], Flow[T]]) -> Pending[T]:
+        if self._reader is None:
+            raise invalid("stream", "is not open: `async with client.interact() as stream`")
+        message, pending = self._exchange.begin(session, make, None)
+        self._requests.put_nowait(message)
+        return pending
+
+    async def _requests_in_turn(self) -> AsyncIterator[pb.InteractRequest]:
+        while (message := await self._requests.get()) is not None:
+            yield message
+
+    async def _read(self) -> None:
+        address = self._exchange.address
+        stream = self._wire.method(address, METHOD)(self._requests_in_turn())
+        try:
+            async for message in stream:
+                self._exchange.answer(message)
+            self._exchange.end(was_closed() if self._closing else was_ended())
+        except grpc.aio.AioRpcError as lost:
+            self._exchange.end(from_rpc(lost, address))
+        finally:
+            stream.cancel()
+            self._exchange.end(was_closed())
 
 
 def _document() -> None:

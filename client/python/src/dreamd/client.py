@@ -27,6 +27,7 @@ from ._stream import StreamCheck
 from ._view import SessionView
 from ._wire import Wire
 from .errors import from_rpc
+from .interact import Interact, one_address
 from .types import (
     Autoreset,
     Checkpoint,
@@ -181,6 +182,10 @@ class Client:
     def sessions(self, *, model: str = "", timeout: float | None = None) -> list[SessionInfo]:
         """Sessions that are open, in order of opening; of one model, or of all."""
         return self._runner.run(self._core.sessions(model, timeout))
+
+    def interact(self) -> Interact:
+        """A stream for many requests at once, of any of this daemon's sessions: `dreamd.interact` has an example."""
+        return Interact(self._runner.wire, one_address(self.addresses))
 
     # ---- models ----
 

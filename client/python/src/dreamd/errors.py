@@ -67,6 +67,13 @@ def from_rpc(failure: Any, address: str) -> Error:
     return error
 
 
+def from_status(status: Any) -> Error:
+    """Makes an Error of a Status inside a message."""
+    return Error(next(code for code in grpc.StatusCode if code.value[0] == status.code), status.message, reason=status.reason,
+                 field=status.field, retry_after=status.retry_after_ms / 1e3 if status.retry_after_ms else None,
+                 committed_step_id=status.committed_step_id if status.HasField("committed_step_id") else None)
+
+
 def _read_details(error: Error, packed: bytes) -> None:
     for detail in status_pb2.Status.FromString(packed).details:
         if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
