@@ -117,7 +117,7 @@ dr_code dr__call_check_headers(dr_call *call, int *http_status, dr_error *err)
         return dr__call_fail_full(call, err);
     }
     if (!call->method) {
-        return dr_fail(err, DR_UNIMPLEMENTED, "unknown method %s",
+        return dr_fail(err, DR_UNIMPLEMENTED, "unknown method %s; reflection lists those there are",
                        call->path ? call->path : "(none)");
     }
     if (call->encoding == DR_ENCODING_UNKNOWN) {

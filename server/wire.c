@@ -112,8 +112,8 @@ dr_code dr_wire_tensors_read(dr_wire_tensors *out, size_t n_tensors,
     *out = (dr_wire_tensors){0};
     if (n_tensors != n_raw_contents) {
         return dr_fail_field(err, DR_INVALID_ARGUMENT, "raw_contents",
-                             "%zu entries for %zu tensors, expected one each", n_raw_contents,
-                             n_tensors);
+                             "raw_contents has %zu entries for %zu tensors, expected one each",
+                             n_raw_contents, n_tensors);
     }
     if (n_tensors > DR_OUTPUTS_MAX + DR_SPACE_LEAVES_MAX) {
         return dr_fail_field(err, DR_INVALID_ARGUMENT, "tensors",

@@ -1,7 +1,11 @@
 """Imagined worlds as Gymnasium and dm_env environments: their own checkers, and equality with the session below."""
 
 import gc
+import os
+import pathlib
 import re
+import subprocess
+import sys
 import warnings
 
 import dm_env
@@ -21,6 +25,7 @@ from dreamd.envs import WorldEnv, WorldVectorEnv
 from grpc import StatusCode  # noqa: E402
 
 MODES = list(AutoresetMode)
+FIXTURES = pathlib.Path(os.environ.get("DREAMD_FIXTURES", ROOT / "../shared/fixtures"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -312,6 +317,35 @@ def test_decoded_pictures_are_frames_and_other_worlds_have_none():
     assert find_view(both, about)(seen).tobytes() == seen["image"].tobytes()
     with pytest.raises(dreamd.Error, match="render_mode: mine decodes no picture"):
         find_view(gymnasium.spaces.Box(-1, 1, (3,)), about)
+
+
+def test_a_world_of_pictures_is_a_world_like_any_other(make, address, tmp_path):
+    """A public code base's checkpoint with pictures in a Dict: imported, hosted, checked, seeded, reset in all three ways."""
+    fixture = FIXTURES / "dreamerv3_torch_image"
+    if not fixture.exists():
+        pytest.skip(f"SKIPPED: no such folder: {fixture} (DREAMD_FIXTURES names the folder)")
+    subprocess.run([sys.executable, ROOT / "client/python/dreamd-import", "dreamerv3-torch", fixture / "latest.pt", "--config",
+                    fixture / "config.json", "--out", tmp_path / "seen"], check=True, capture_output=True)
+    with dreamd.connect(address) as client:
+        client.register(tmp_path / "seen", name="seen")
+    env = make(gymnasium.make, "dreamd/world-v0", model="seen", horizon=4, render_mode="rgb_array")
+    image = env.observation_space["image"]
+    assert (image.shape, image.dtype) == ((64, 64, 3), np.uint8)
+    check_env(env.unwrapped)
+    observation, _ = env.reset(seed=7)
+    assert env.render().tobytes() == observation["image"].tobytes()
+    for mode in MODES:
+        envs = make(gymnasium.make_vec, "dreamd/world-v0", num_envs=2, model="seen", horizon=3, ending="never",
+                    autoreset_mode=mode, render_mode="rgb_array")
+        observations, _ = envs.reset(seed=7)
+        assert observations in envs.observation_space
+        assert observations["image"][0].tobytes() == observation["image"].tobytes() == envs.render()[0].tobytes()
+        for _ in range(3):
+            observations, _, _, truncations, infos = envs.step(envs.action_space.sample())
+        assert truncations.all() and observations in envs.observation_space
+        if mode is AutoresetMode.SAME_STEP:
+            assert infos["final_obs"][1]["image"].shape == (64, 64, 3)
+            assert infos["final_obs"][1]["image"].tobytes() != observations["image"][1].tobytes()
 
 
 # ---- dm_env ----

@@ -58,12 +58,16 @@ def block(client: dreamd.Client) -> None:
         reply = session.step([[0.5]] * 4, outputs=["reward"])
         assert_type(reply.committed_step_id, int)
         session.plan(horizon=15, method="cem").stats.row_steps.bit_length()
+        with client.interact() as stream:
+            assert_type(stream.step(session, [[0.5]] * 4).result(), dreamd.Reply)
         for chunk in session.imagine_chunks(policy="random", horizon=3):
             assert_type(chunk, dreamd.Chunk)
 
 async def wait(client: dreamd.aio.Client) -> None:
     async with client.open("pendulum") as session:
         assert_type(await session.plan(), dreamd.Plan)
+        async with client.interact() as stream:
+            assert_type(await stream.get_state(session), dreamd.State)
 
 block(dreamd.connect())
 asyncio.run(wait(dreamd.aio.connect(["a:1", "b:2"], save_every=8)))
