@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pickle
+import re
 import threading
 
 import gymnasium
@@ -538,6 +539,13 @@ def test_all_that_the_contract_says_is_told(ours, theirs, renamed):
     home, name = theirs.split(".")
     fields = [one.name for one in getattr(importlib.import_module(f"dreamd._proto.{home}_pb2"), name).DESCRIPTOR.fields]
     assert {renamed.get(one, one) for one in fields} <= set(getattr(dreamd, ours).__annotations__)
+
+
+@pytest.mark.parametrize("name", ["PlannerSettings", "TensorSpec", "State", "SessionInfo", "Checkpoint", "Model", "ServerInfo"])
+def test_every_attribute_is_explained(name):
+    thing = getattr(importlib.import_module("dreamd.types"), name)
+    missing = [key for key in thing.__annotations__ if not re.search(rf"\b{key}\b", inspect.getdoc(thing))]
+    assert not missing
 
 
 def test_planner_settings_are_those_of_the_contract():

@@ -179,6 +179,7 @@ def test_the_daemon_describes_itself(client):
     assert info.state == "SERVING" and "rssm" in info.families
     assert "dreamd.v1.Simulation/Step" in info.methods
     assert info.limits.session_rows_max == 65536
+    assert info.limits.history_max == 4096 and info.limits.imagine_horizon_max == 1_000_000
 
 
 # ---- what is wrong is refused, and nothing is kept ----

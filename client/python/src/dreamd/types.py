@@ -23,7 +23,30 @@ Policy = Literal["actor", "given", "random", "plan"]
 class PlannerSettings(TypedDict, total=False):
     """How to search; what is absent is the checkpoint's. Deviations are in units of half the action's range.
 
-    proto/dreamd/v1/simulation.proto, PlannerSettings, says what each means.
+    What a daemon does not have yet it refuses (UNIMPLEMENTED), naming the setting.
+
+    Attributes:
+        preset: a named set of constants, one of `ServerInfo.planner_presets`; "" is the checkpoint's.
+        method: how to search, "cem" or "random_shooting"; "icem", "mppi" and "actor" are for daemons to come.
+        horizon: steps looked ahead.
+        candidates: action sequences tried a row and iteration.
+        iterations: rounds of the search.
+        elites: best sequences that the next iteration is fitted to, 1 to candidates.
+        discount: of rewards, a step, 0 to 1.
+        warm_start: begin at the plan kept from the step before, shifted.
+        terminal_value: add the critic's value at the last latent.
+        action_noise: deviation of noise on the returned action; of a Discrete the chance that it is drawn uniformly.
+        seed: key of the search's noise; absent is the session's seed and the row's step.
+        initial_std, min_std, max_std: deviation of the first iteration, and bounds of later ones.
+        temperature: mppi: weights are softmax(temperature * (value - best)).
+        momentum: share of the old mean and deviation that stays, 0 to 1.
+        noise_beta: icem: exponent of coloured noise over the horizon; 0 is white.
+        keep_elites, shift_elites: icem: share of elites kept for the next iteration, for the next step; 0 to 1.
+        decay: icem: candidates shrink by this factor an iteration, 1 or more.
+        actor_candidates: how many of the candidates the actor proposes.
+        latent_mode: how latents draw while planning; absent as the session does.
+        choose: what is returned: "mean" of the last iteration, "best" sequence, or "elite" drawn by weight.
+        action_repeat: steps an action is held.
     """
 
     preset: str
@@ -54,7 +77,7 @@ class PlannerSettings(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """A tensor of a session, for one row: `shape` has no leading dimension of rows."""
+    """A tensor of a session by `name`, for one row: `shape` has no leading dimension of rows; `dtype` is numpy's word."""
 
     name: str
     dtype: str
@@ -232,6 +255,7 @@ class State:
         tensors: latents "state.<part>", noise "noise.*", flags "row.*", the planner's warm start "warm_start.*".
         committed_step_id: where the session stood.
         checkpoint: "sha256:..." of the checkpoint; another one cannot go on from it.
+        format, layout_hash, checksum: how the tensors are to be read, and that they are whole; the daemon's own.
     """
 
     tensors: Mapping[str, Array]
@@ -244,9 +268,29 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """What a session is and where it stands. Times are in seconds, `opened` is Unix time.
+    """What a session is and where it stands.
 
-    `start_count` is how many recorded starts the checkpoint has (start="file").
+    Attributes:
+        session_id: names it, for `client.attach`.
+        label: for people.
+        busy: a change of it is being made.
+        model: "name@version".
+        checkpoint: "sha256:...".
+        rows: independent worlds.
+        seed: key of its noise.
+        committed_step_id: changes made so far.
+        latent_mode, autoreset, horizon, history, ending, threshold, task, temperature, persist: as `client.open` has them;
+            `horizon` and `history` in steps, 0 is none.
+        ttl, time_left: seconds it lives without a request, all of them and those that are left.
+        opened: Unix time in seconds.
+        bytes: memory that it takes.
+        ended_rows: rows that have ended and wait for a reset.
+        observation_space, action_space: of one row.
+        state, outputs: tensors of the latent, and all that may be asked for, without the dimension of rows.
+        heads: what the model predicts: "reward", "continue", "observation", "value", "action".
+        planning: the planner's settings where a plan names none.
+        start: where rows start when reset, "initial", "file" or "state".
+        start_count: recorded starts that the checkpoint has (start="file").
     """
 
     session_id: str
@@ -283,7 +327,28 @@ class SessionInfo:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """One trained model. Spaces and what stands below them are empty in lists (`client.model` fills them)."""
+    """One trained model. Spaces and what stands below them are empty in lists (`client.model` fills them).
+
+    Attributes:
+        name, version: it is hosted as "name@version".
+        checkpoint: "sha256:...", of its bytes.
+        family: its architecture: "rssm", "tdmpc2", "world_models".
+        parameters: numbers in its weights.
+        bytes: on disk.
+        row_bytes: memory that a row of a session takes.
+        loaded, loaded_bytes: whether its weights are in memory, and how much of it they take.
+        sessions: that are open.
+        created: Unix time in seconds.
+        session_rows_max: rows that a session of it may have.
+        observation_space, action_space: of one row.
+        state, outputs: tensors of the latent, and all that may be asked for, without the dimension of rows.
+        heads: what it predicts: "reward", "continue", "observation", "value", "action".
+        planning: its planner's settings.
+        manifest: manifest.json.
+        card: what was measured, in Markdown.
+        files: {name: bytes}, without the manifest.
+        tasks: of a multi-task model.
+    """
 
     name: str
     version: int
@@ -311,7 +376,13 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A named series of checkpoints, newest first; `aliases` are {alias: version}."""
+    """All versions of one name.
+
+    Attributes:
+        name: without a version.
+        checkpoints: newest first.
+        aliases: {alias: version}.
+    """
 
     name: str
     checkpoints: tuple[Checkpoint, ...]
@@ -328,7 +399,24 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """The daemon: version, build, load. `limits` are Limits of registry.proto by name; 0 is "none of its own"."""
+    """The daemon: what it is, allows and does.
+
+    Attributes:
+        address: where it was asked.
+        version, commit, build: of the program: release, source, compiler and flags.
+        instruction_set: what its kernels use: "plain", "avx2".
+        precision: "float32".
+        compute_threads: that compute.
+        uptime: seconds since it started.
+        libraries: {name: version}.
+        limits: {name: number}, as registry.proto's Limits has them, in the units of their names; 0 is none of its own.
+        sessions, rows, models_loaded: what it holds now.
+        methods: that it answers, "dreamd.v1.Simulation/Step".
+        state: "SERVING", "LOADING" or "DRAINING".
+        families, planner_presets: that it knows.
+        batches, batch_rows: computed since it started, and rows in them.
+        http_address: host:port of /metrics and probes; "" where there is none.
+    """
 
     address: str
     version: str
