@@ -33,13 +33,13 @@ static void destroy(dr_session *session)
 {
     session->model->sessions--;
     dr_served_release(session->model);
-    dr_mem_free(session->states);
-    dr_mem_free(session->scratch);
-    dr_mem_free(session->starts);
+    dr_mem_wipe(session->states);
+    dr_mem_wipe(session->scratch);
+    dr_mem_wipe(session->starts);
     dr_mem_free(session->row);
     dr_mem_free(session->row_scratch);
     dr_history_deinit(&session->history);
-    dr_mem_free(session->warm.means);
+    dr_mem_wipe(session->warm.means);
     dr_mem_free(session->warm.marks);
     dr_buf_deinit(&session->reply);
     dr_mem_free(session);

@@ -100,6 +100,14 @@ void dr_mem_free(void *block)
     free(h);
 }
 
+void dr_mem_wipe(void *block)
+{
+    if (block) {
+        explicit_bzero(block, head_of(block)->bytes);
+        dr_mem_free(block);
+    }
+}
+
 dr_code dr_mem_fail(dr_error *err, const char *what)
 {
     return dr_fail(err, DR_RESOURCE_EXHAUSTED, "out of memory: %s", what);

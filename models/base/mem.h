@@ -20,6 +20,8 @@ DR_CHECKED void *dr_mem_zalloc(size_t count, size_t size);
 DR_CHECKED void *dr_mem_realloc(void *block, size_t bytes);
 DR_CHECKED char *dr_mem_strdup(const char *text);
 void dr_mem_free(void *block);
+/* Overwrites the block first: for what one client must not find in the memory of another. */
+void dr_mem_wipe(void *block);
 
 /* "out of memory: <what>" as RESOURCE_EXHAUSTED. */
 dr_code dr_mem_fail(dr_error *err, const char *what);

@@ -187,3 +187,23 @@ Test(buf, consume_and_take_give_the_rest)
     cr_expect(zero(ptr, buf.bytes));
     dr_mem_free(rest);
 }
+
+/* What is freed must not be looked at, but for once: whether it was overwritten. The allocator's own
+ * words are in the beginning. */
+#ifndef __SANITIZE_ADDRESS__
+Test(memory, wiping_leaves_nothing_of_a_block)
+{
+    enum { BYTES = 4096, ALLOCATOR = 64 };
+    unsigned char *block = dr_mem_alloc(BYTES);
+    cr_assert(block != NULL);
+    memset(block, 0xA5, BYTES);
+    volatile const unsigned char *left = (volatile const unsigned char *)(uintptr_t)block;
+    dr_mem_wipe(block);
+    int found = 0;
+    for (int i = ALLOCATOR; i < BYTES; i++) {
+        found += left[i] == 0xA5;
+    }
+    cr_assert(eq(int, found, 0));
+    dr_mem_wipe(NULL);
+}
+#endif
