@@ -73,9 +73,8 @@ static void finish(dr_commit *commit, const dr_error *err)
 
 static void check_open(const dr_session *session, dr_error *err)
 {
-    if (err->code == DR_OK && session->closed) {
-        dr_fail_field(err, DR_NOT_FOUND, "session_id", "session %s was closed meanwhile",
-                      session->id);
+    if (err->code == DR_OK) {
+        err->code = dr_session_check_open(session, err);
     }
 }
 

@@ -192,9 +192,8 @@ static void on_back(dr_loop_item *item)
     im->in_queue = false;
     uint64_t steps = im->rollout.step - im->first_step;
     dr_daemon_note_work(im->call, im->served, &im->rollout.now.work, steps * im->rollout.rows);
-    if (err->code == DR_OK && im->session->closed) {
-        dr_fail_field(err, DR_NOT_FOUND, "session_id", "session %s was closed meanwhile",
-                      im->session->id);
+    if (err->code == DR_OK) {
+        err->code = dr_session_check_open(im->session, err);
     }
     if (err->code != DR_OK || dr_call_is_over(im->call)) {
         end(im, err);

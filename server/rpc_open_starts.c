@@ -37,9 +37,7 @@ static void on_back(dr_loop_item *item)
         }
     }
     dr_session_abandon(session);
-    if (session->closed) {
-        dr_fail_field(&os->error, DR_NOT_FOUND, "session_id", "session %s was closed meanwhile",
-                      session->id);
+    if (dr_session_check_open(session, &os->error) != DR_OK) {
         os->session = NULL;
     }
     dr_session_release(session);

@@ -53,6 +53,7 @@ static void on_back(dr_loop_item *item)
     dr_session *session = pc->session;
     dr_error *err = &pc->plan.error;
     pc->in_queue = false;
+    dr_session_watch_stop(&pc->watch);
     daemon->plan_ns -= pc->estimate_ns;
     dr_call_set_ud(call, NULL);
     const dr_work sum = {.queue_ns = atomic_load(&pc->plan.queue_ns),
@@ -60,6 +61,10 @@ static void on_back(dr_loop_item *item)
     dr_daemon_note_work(call, pc->served, &sum, err->code == DR_OK ? pc->count : 0);
     if (err->code == DR_OK && dr_call_deadline_ns(call) <= dr_loop_now_ns()) {
         dr_fail(err, DR_DEADLINE_EXCEEDED, "the deadline passed before the plan was there");
+    }
+    dr_error closed;
+    if (dr_session_check_open(session, &closed) != DR_OK) {
+        *err = closed;
     }
     if (!dr_call_is_over(call) && err->code == DR_OK) {
         complete(pc);
@@ -75,6 +80,12 @@ static void on_done(dr_plan_run *run)
 {
     dr_plan_call *pc = (dr_plan_call *)run;
     dr_loop_post(pc->daemon->loop, &pc->item);
+}
+
+static void on_closed(dr_session_watch *watch)
+{
+    dr_plan_call *pc = (dr_plan_call *)((char *)watch - offsetof(dr_plan_call, watch));
+    dr_plan_run_cancel(&pc->plan);
 }
 
 /* A plan is many works, which the queue sees one after the other: whether there is time for it is
@@ -121,8 +132,11 @@ static dr_code submit(dr_plan_call *pc, dr_error *err)
         dr_call_set_ud(pc->call, NULL);
         dr_session_release(pc->session);
         dr_daemon_release(pc->daemon, pc->call);
+        return code;
     }
-    return code;
+    pc->watch.on_closed = on_closed;
+    dr_session_watch_start(&pc->watch, pc->session);
+    return DR_OK;
 }
 
 void dr_rpc_plan_cancelled(dr_call *call)

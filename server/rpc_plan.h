@@ -20,6 +20,7 @@ typedef struct {
     dr_daemon *daemon;
     dr_call *call;
     dr_session *session;
+    dr_session_watch watch;
     dr_served *served;
     bool in_queue;
     bool wants_action, wants_return, wants_plan;

@@ -94,6 +94,13 @@ typedef struct {
 } dr_session_options;
 
 typedef struct dr_session dr_session;
+/* Of work that is not worth going on with when its session is closed; zeroed at first. */
+typedef struct dr_session_watch dr_session_watch;
+struct dr_session_watch {
+    void (*on_closed)(dr_session_watch *watch); /* at most once; the watch is over */
+    dr_session_watch *next, **link;             /* `link` NULL: not started, or over */
+};
+
 struct dr_session {
     char id[33]; /* 128 random bits in hex */
     char model_reference[DR_MODEL_REFERENCE_MAX + 1];
@@ -122,6 +129,7 @@ struct dr_session {
     dr_work_owner owner; /* the scheduler's */
     uint32_t references; /* the table's, and one a request that runs */
     bool closed;
+    dr_session_watch *watches;
     /* ---- the table's ---- */
     dr_timer expiry;
     struct dr_sessions *table;
@@ -145,6 +153,12 @@ void dr_session_retain(dr_session *session);
 void dr_session_release(dr_session *session);
 /* Whether a request of it waits or runs. */
 bool dr_session_is_at_work(const dr_session *session);
+/* The watch lies still until it is stopped or over. */
+void dr_session_watch_start(dr_session_watch *watch, dr_session *session);
+void dr_session_watch_stop(dr_session_watch *watch); /* fine when not started, or over */
+void dr_session_tell_closed(dr_session *session);
+/* NOT_FOUND where it was closed while work of it ran. */
+DR_CHECKED dr_code dr_session_check_open(const dr_session *session, dr_error *err);
 
 typedef struct {
     bool has_step_id;

@@ -100,6 +100,7 @@ void dr_sessions_close(dr_sessions *table, dr_session *session)
     unlink_session(table, session);
     table->stats.bytes -= session->bytes;
     session->table = NULL;
+    dr_session_tell_closed(session);
     dr_session_release(session);
 }
 

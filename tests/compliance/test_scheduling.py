@@ -99,6 +99,25 @@ def settled(client, session):
     raise AssertionError("the session is busy for ever")
 
 
+def test_a_plan_ends_with_its_session(client):
+    """However many; other sessions are as they were."""
+    mine, other = (client.open(rows=4).session_id for _ in range(2))
+    client.step(mine, action(4))
+    for how_many in (1, 3):
+        before = computed(client)
+        plans = [client.simulation.Plan.future(simulation.PlanRequest(session_id=mine, settings=HUGE))
+                 for _ in range(how_many)]
+        while computed(client) == before:
+            time.sleep(0.01)
+        client.simulation.CloseSession(simulation.CloseSessionRequest(session_id=mine))
+        codes = {plan.exception(timeout=60).code() for plan in plans}
+        assert grpc.StatusCode.NOT_FOUND in codes and codes <= {grpc.StatusCode.NOT_FOUND, EXHAUSTED}
+        wait_until_nothing_is_computed(client)
+        mine = client.open(rows=4).session_id
+    small = simulation.PlannerSettings(candidates=10, iterations=1)
+    assert client.simulation.Plan(simulation.PlanRequest(session_id=other, settings=small)).stats.row_steps > 0
+
+
 def test_a_step_that_expires_in_its_midst_leaves_the_session_as_it_was(client):
     """20,000 rows are many quanta: the deadline comes between two of them, and nothing is committed. The next
     Step gives what it gives in a session that knew of no other."""

@@ -141,7 +141,8 @@ class SimulationServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CloseSession(self, request, context):
-        """Frees a session. Closing one that is not there is NOT_FOUND.
+        """Frees a session. Closing one that is not there is NOT_FOUND; a Plan or Imagine that runs in it
+        then ends with NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
