@@ -100,7 +100,8 @@ static dr_code take_given(dr_imagine *im, dr_wire_tensors *tensors, dr_error *er
 
 /* ---- who acts ---- */
 
-static dr_code check_actor(dr_imagine *im, const Dreamd__V1__ImagineRequest *request, dr_error *err)
+static dr_code read_action_mode(dr_imagine *im, const Dreamd__V1__ImagineRequest *request,
+                                dr_error *err)
 {
     switch (request->action_mode) {
     case DREAMD__V1__LATENT_MODE__LATENT_MODE_UNSPECIFIED:
@@ -113,6 +114,11 @@ static dr_code check_actor(dr_imagine *im, const Dreamd__V1__ImagineRequest *req
         return dr_fail_field(err, DR_INVALID_ARGUMENT, "action_mode",
                              "action_mode is %d, expected SAMPLE or MODE", request->action_mode);
     }
+    return DR_OK;
+}
+
+static dr_code check_actor(dr_imagine *im, dr_error *err)
+{
     if (dr_served_find_output(im->served, DR_VERB_READ, "action") < 0) {
         return dr_fail_field(err, DR_FAILED_PRECONDITION, "policy",
                              "model %s has no actor: give actions (GIVEN), or let them be drawn "
@@ -156,8 +162,9 @@ static dr_code read_policy(dr_imagine *im, const Dreamd__V1__ImagineRequest *req
         code =
             dr_wire_tensors_end(&tensors, "action with policy GIVEN, and nothing otherwise", err);
     }
+    code = code == DR_OK ? read_action_mode(im, request, err) : code;
     if (code == DR_OK && (int)im->policy == POLICY_ACTOR) {
-        code = check_actor(im, request, err);
+        code = check_actor(im, err);
     }
     return code;
 }

@@ -1,4 +1,5 @@
 /* rpc_session_list.c: GetSession, ListSessions, CloseSession. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,8 +43,9 @@ static dr_code read_page(uint64_t *after, uint32_t *size, const Dreamd__V1__List
                          dr_error *err)
 {
     char *end = r->page_token;
+    errno = 0;
     *after = r->page_token[0] ? strtoull(r->page_token, &end, 10) : 0;
-    if (*end) {
+    if (*end || errno) {
         return dr_fail_field(err, DR_INVALID_ARGUMENT, "page_token",
                              "page_token is not one that ListSessions gave");
     }

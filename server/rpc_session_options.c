@@ -58,6 +58,20 @@ static dr_code check_text(const char *text, const char *field, dr_error *err)
                                                             field, length, DR_SESSION_LABEL_BYTES);
 }
 
+/* A label is printed, on terminals too: C0, DEL, and C1 in UTF-8. */
+static dr_code check_printable(const char *label, dr_error *err)
+{
+    for (const uint8_t *c = (const uint8_t *)label; *c; c++) {
+        if (*c < 0x20 || *c == 0x7f || (*c == 0xc2 && c[1] < 0xa0)) {
+            return dr_fail_field(err, DR_INVALID_ARGUMENT, "label",
+                                 "label has a control character at byte %zu, expected text that "
+                                 "can be printed",
+                                 (size_t)((const char *)c - label));
+        }
+    }
+    return DR_OK;
+}
+
 dr_code dr_rpc_check_lasting(const char *label, const char *request_id, uint64_t ttl_ms,
                              dr_error *err)
 {
@@ -68,6 +82,7 @@ dr_code dr_rpc_check_lasting(const char *label, const char *request_id, uint64_t
                              (unsigned long long)ttl_ms, DR_SESSION_TTL_MS_MAX);
     }
     dr_code code = check_text(label, "label", err);
+    code = code == DR_OK ? check_printable(label, err) : code;
     return code == DR_OK ? check_text(request_id, "request_id", err) : code;
 }
 

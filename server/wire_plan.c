@@ -1,6 +1,7 @@
 /* wire_plan.c: each setting once, in a list of those that searches have and of those they lack. */
 #include "server/wire_plan.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "models/base/check.h"
@@ -121,7 +122,11 @@ dr_code dr_wire_plan_read(dr_plan_settings *out, const Dreamd__V1__PlannerSettin
         code = read_fields(out, message, err);
     }
     if (code == DR_OK && dr_plan_settings_check(out, served->model, err) != DR_OK) {
-        return err->code;
+        dr_error why = *err;
+        char field[sizeof why.field + sizeof "settings."];
+        bool is_setting = strcmp(why.field, "reward") != 0;
+        snprintf(field, sizeof field, "%s%s", is_setting ? "settings." : "", why.field);
+        return dr_fail_field(err, why.code, field, "%s", why.message);
     }
     return code;
 }

@@ -167,9 +167,9 @@ dr_code dr_plan_settings_check(const dr_plan_settings *settings, const dr_model 
         double value = value_of(settings, i);
         if (!(value >= fields[i].min && value <= fields[i].max))
             return dr_fail_field(err, DR_INVALID_ARGUMENT, fields[i].name,
-                                 "plan: %s is %g, expected %s from %g to %g", fields[i].name, value,
-                                 fields[i].kind == INT ? "an integer" : "a number", fields[i].min,
-                                 fields[i].max);
+                                 "plan: %s is %.10g, expected %s from %g to %g", fields[i].name,
+                                 value, fields[i].kind == INT ? "an integer" : "a number",
+                                 fields[i].min, fields[i].max);
     }
     if (settings->elites > settings->candidates)
         return dr_fail_field(err, DR_INVALID_ARGUMENT, "elites",

@@ -162,6 +162,10 @@ REQUESTS = {
         registry.SetAliasRequest(name="tiny", alias="best", version=9)), "tiny", "9", "newest is 1"),
     "no word for an alias": (CODE.INVALID_ARGUMENT, lambda c, s: c.registry.SetAlias(
         registry.SetAliasRequest(name="tiny", alias="9", version=1)), "alias", '"9"', "letter"),
+    "a page that is none": (CODE.INVALID_ARGUMENT, lambda c, s: c.simulation.ListSessions(
+        simulation.ListSessionsRequest(page_token="9" * 100)), "page_token", "ListSessions"),
+    "a way to act that is none": (CODE.INVALID_ARGUMENT, lambda c, s: list(c.simulation.Imagine(simulation.ImagineRequest(
+        session_id=s, policy=simulation.IMAGINE_POLICY_RANDOM, horizon=1, action_mode=7))), "action_mode", "7", "SAMPLE"),
     "a page too long": (CODE.INVALID_ARGUMENT, lambda c, s: c.registry.ListModels(
         registry.ListModelsRequest(page_size=1001)), "page_size", "1001", "1000"),
 }

@@ -315,7 +315,7 @@ WRONG = {
     "actions for an actor": (dict(policy="actor", actions=draw(3, 4), horizon=4), "tensors[0].name", "GIVEN"),
     "settings for nothing": (dict(policy="random", horizon=1, settings={"discount": 0.5}), "settings", "PLAN"),
     "a wrong setting": (dict(policy="random", horizon=1, outputs=["return"], settings={"discount": 2}),
-                        "discount", "2"),
+                        "settings.discount", "2"),
     "an unknown output": (dict(policy="random", horizon=1, outputs=["speed"]), "outputs[0]", "speed"),
     "a row twice": (dict(policy="random", horizon=1, rows=[1, 1]), "rows.rows[1]", "twice"),
     "a chunk too large": (dict(policy="random", horizon=1, chunk_bytes=(64 << 20) + 1), "chunk_bytes", "67108864"),

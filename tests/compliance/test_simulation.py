@@ -443,6 +443,9 @@ BAD_OPEN = {
     "too many rows": (INVALID, dict(rows=65537), "65536"),
     "too long a life": (INVALID, dict(ttl_ms=10**15), "ttl_ms"),
     "too long a label": (INVALID, dict(label="x" * 129), "128"),
+    "a label that moves a terminal's cursor": (INVALID, dict(label="mine \x1b[2J"), "byte 5"),
+    "a label of two lines": (INVALID, dict(label="mine\nyours"), "byte 4"),
+    "a label with a control character of two bytes": (INVALID, dict(label="\u00e9\u009b2J"), "byte 2"),
     "automatic reset": (INVALID, dict(autoreset=4), "SAME_STEP"),
     "start source": (INVALID, dict(start_source=4), "FILE"),
     "no starts file": (PRECONDITION, dict(start_source=2), "starts.safetensors"),
@@ -529,7 +532,9 @@ BAD_PLAN = {
 def test_plan_refuses(client, name):
     code, settings, word = BAD_PLAN[name]
     session = client.open().session_id
-    fails(code, lambda: plan(client, session, **settings), word)
+    error = fails(code, lambda: plan(client, session, **settings), word)
+    if code == INVALID:
+        assert details(error, "BadRequest").field_violations[0].field == "settings." + next(iter(settings))
 
 
 # ---- limits ----
