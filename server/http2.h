@@ -56,7 +56,7 @@ void dr_http2_drain_calls(dr_http2 *http2);
 
 const char *dr_http2_library_version(void);
 
-/* ---- for rpc_call.c ---- */
+/* ---- for the calls (rpc_*.c) ---- */
 
 /* Response headers now, answers from the call's queue, status at its end. */
 void dr__http2_respond(dr_http2 *http2, dr_call *call);

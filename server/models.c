@@ -239,6 +239,15 @@ static void on_checkpoint(dr_store_job *job)
     dr_store_thread_post(wish->models->loader, &wish->job);
 }
 
+static uint32_t count_loading(const dr_models *models)
+{
+    uint32_t count = 0;
+    for (const dr_models_wish *wish = models->loading; wish; wish = wish->next) {
+        count++;
+    }
+    return count;
+}
+
 static void on_resolved(dr_store_job *job)
 {
     dr_models_wish *wish = wish_of(job);
@@ -261,11 +270,10 @@ static void on_resolved(dr_store_job *job)
         leader->followers = wish;
         return;
     }
-    if (models->count >= DR_MODELS_LOADED_MAX) {
+    if (models->count + count_loading(models) >= DR_MODELS_LOADED_MAX) {
         dr_fail(&wish->error, DR_RESOURCE_EXHAUSTED,
-                "%u models are loaded, the most allowed: "
-                "unload one",
-                models->count);
+                "%d models are loaded or being loaded, the most allowed: unload one",
+                DR_MODELS_LOADED_MAX);
         answer(wish, NULL);
         return;
     }

@@ -7,17 +7,23 @@
 
 /* ---- the next work ---- */
 
-static void put_actor(dr_rollout *r)
+/* A verb over all rows as they are. */
+static dr_verb_work *put_verb(dr_rollout *r, dr_verb kind, uint64_t outputs)
 {
     dr_verb_work *verb = &r->now.verb;
-    verb->work.key.verb = DR_VERB_READ;
-    verb->work.key.outputs = r->actor_outputs;
+    verb->work.key.verb = kind;
+    verb->work.key.outputs = outputs;
     verb->work.batch_rows = r->batch_rows;
     verb->model = r->model;
     verb->states = r->states;
-    verb->rows = NULL;
+    verb->rows = verb->places = NULL;
+    return verb;
+}
+
+static void put_actor(dr_rollout *r)
+{
+    dr_verb_work *verb = put_verb(r, DR_VERB_READ, r->actor_outputs);
     verb->states_out = NULL;
-    verb->places = NULL;
     verb->keys = r->act_keys;
     verb->input_count = 0;
     verb->outputs = &r->actor;
@@ -39,15 +45,8 @@ static void put_planner(dr_rollout *r)
 
 static void put_step(dr_rollout *r)
 {
-    dr_verb_work *verb = &r->now.verb;
-    verb->work.key.verb = DR_VERB_STEP;
-    verb->work.key.outputs = r->outputs;
-    verb->work.batch_rows = r->batch_rows;
-    verb->model = r->model;
-    verb->states = r->states;
-    verb->rows = NULL;
+    dr_verb_work *verb = put_verb(r, DR_VERB_STEP, r->outputs);
     verb->states_out = r->scratch;
-    verb->places = NULL;
     verb->keys = r->keys;
     verb->inputs = &r->action;
     verb->input_count = 1;

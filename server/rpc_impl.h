@@ -1,6 +1,6 @@
 /* rpc_impl.h: a call from the transport's side; see rpc.h for the service's side.
  *
- *   http2.c              rpc_call.c                                   the service
+ *   http2.c              rpc_call.c, rpc_receive.c, rpc_send.c        the service
  *   headers      ──→ add_header, begin ──→ refused, or on_start
  *   DATA         ──→ receive ──→ reader ──→ unpack ──→ on_message ──→ send, reply, finish
  *   END_STREAM   ──→ half_close ─────────────────────→ on_message or on_half_closed
@@ -141,7 +141,7 @@ void dr__call_make_request_id(dr_call *call);
 /* Counts and logs the end of a call, the first time; NULL: it ends well. */
 void dr__call_record(dr_call *call, const dr_error *err);
 
-/* ---- between rpc_call.c, rpc_call_memory.c and rpc_inner.c ---- */
+/* ---- between rpc_call.c, rpc_receive.c, rpc_call_memory.c and rpc_inner.c ---- */
 
 /* A recycled or new one with one reference, nothing else set; NULL without memory. */
 dr_call *dr__call_take(dr_server *server);
@@ -173,7 +173,7 @@ void dr__call_wait_anew(dr_call *call);
 uint64_t dr__call_late_ns(const dr_call *call);
 void dr__call_end_late(dr_call *call);
 
-/* ---- rpc_call.c and rpc_compress.c ---- */
+/* ---- between rpc_receive.c, rpc_send.c and rpc_compress.c ---- */
 
 /* One request, not compressed (any more): unpacks it, and calls the service for a stream's. */
 void dr__call_take_message(dr_call *call, const uint8_t *bytes, size_t length, dr_error *err);

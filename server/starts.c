@@ -31,15 +31,10 @@ static dr_code take_count(dr_starts *starts, const char *name, const dr_tensor *
     return DR_OK;
 }
 
-static bool is_float(dr_dtype dtype)
-{
-    return dtype == DR_F32 || dtype == DR_F64 || dtype == DR_F16 || dtype == DR_BF16;
-}
-
 static dr_code check_choices(const char *name, const dr_tensor *t, const dr_space_leaf *leaf,
                              dr_error *err)
 {
-    if (is_float(t->dtype) || t->dtype == DR_BOOL) {
+    if (dr_dtype_is_float(t->dtype) || t->dtype == DR_BOOL) {
         return dr_fail(err, DR_FAILED_PRECONDITION,
                        FILE_NAME ": %s is %s, expected whole numbers of a Discrete", name,
                        dr_dtype_name(t->dtype));
@@ -114,7 +109,7 @@ static dr_code read_latents(dr_starts *starts, const dr_safetensors *file, const
         if (!t) {
             return dr_fail(err, DR_FAILED_PRECONDITION, FILE_NAME ": %s is missing", name);
         }
-        if (!is_float(t->dtype)) {
+        if (!dr_dtype_is_float(t->dtype)) {
             return dr_fail(err, DR_FAILED_PRECONDITION, FILE_NAME ": %s is %s, expected floats",
                            name, dr_dtype_name(t->dtype));
         }

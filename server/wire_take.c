@@ -53,17 +53,12 @@ static dr_code take(dr_wire_tensor **out, size_t *index, dr_wire_tensors *tensor
     return DR_OK;
 }
 
-static bool is_float(dr_dtype dtype)
-{
-    return dtype == DR_F32 || dtype == DR_F64 || dtype == DR_F16 || dtype == DR_BF16;
-}
-
 /* The index of the first NaN or infinity, or `count`. F64 beyond float32 counts as infinite. */
 static size_t find_not_finite(dr_dtype dtype, const void *data, size_t count)
 {
     float piece[256];
     size_t size = dr_dtype_size(dtype);
-    for (size_t first = 0; is_float(dtype) && first < count; first += DR_COUNT(piece)) {
+    for (size_t first = 0; dr_dtype_is_float(dtype) && first < count; first += DR_COUNT(piece)) {
         size_t n = count - first < DR_COUNT(piece) ? count - first : DR_COUNT(piece);
         dr_dtype_to_f32(piece, dtype, (const uint8_t *)data + first * size, n);
         float sum = 0; /* x * 0 is 0 for what is finite: one look for all of them */
@@ -102,7 +97,7 @@ static dr_code check_discrete(const dr_wire_tensor *t, size_t index, const dr_sp
                               size_t count, dr_error *err)
 {
     char why[160];
-    if (is_float(t->tensor.dtype) || t->tensor.dtype == DR_BOOL) {
+    if (dr_dtype_is_float(t->tensor.dtype) || t->tensor.dtype == DR_BOOL) {
         snprintf(why, sizeof why, "datatype is %s, expected whole numbers (INT64) of a Discrete",
                  dr_dtype_wire_name(t->tensor.dtype));
         return dr__wire_fail_tensor(err, index, "datatype", t->name, why);
@@ -124,14 +119,14 @@ static dr_code check_discrete(const dr_wire_tensor *t, size_t index, const dr_sp
 static dr_code check_box(const dr_wire_tensor *t, size_t index, const dr_space_leaf *leaf,
                          size_t count, dr_error *err)
 {
-    if (is_float(t->tensor.dtype) == is_float(leaf->dtype)) {
+    if (dr_dtype_is_float(t->tensor.dtype) == dr_dtype_is_float(leaf->dtype)) {
         return check_finite(t, index, count, err);
     }
     char why[160];
     snprintf(why, sizeof why, "datatype is %s, expected %s%s", dr_dtype_wire_name(t->tensor.dtype),
              dr_dtype_wire_name(leaf->dtype),
-             is_float(leaf->dtype) ? " (or another of FP32, FP64, FP16, BF16)"
-                                   : " (or another of whole numbers)");
+             dr_dtype_is_float(leaf->dtype) ? " (or another of FP32, FP64, FP16, BF16)"
+                                            : " (or another of whole numbers)");
     return dr__wire_fail_tensor(err, index, "datatype", t->name, why);
 }
 
@@ -203,7 +198,7 @@ dr_code dr_wire_take_floats(float *values, dr_wire_tensors *tensors, const char 
     if (code != DR_OK) {
         return code;
     }
-    if (!is_float(t->tensor.dtype)) {
+    if (!dr_dtype_is_float(t->tensor.dtype)) {
         char why[80];
         snprintf(why, sizeof why, "datatype is %s, expected FP32, FP64, FP16 or BF16",
                  dr_dtype_wire_name(t->tensor.dtype));

@@ -1,7 +1,6 @@
 /* options.c: the command line, by tables. */
 #include <errno.h>
 #include <math.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>

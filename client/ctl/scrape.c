@@ -113,7 +113,8 @@ static bool cut_line(ctl_sample *out, char *line)
 static int cut_page(ctl_scrape *out, const char *address, dreamd_error *err)
 {
     char *body = strstr(out->text, "\r\n\r\n");
-    if (strncmp(out->text, "HTTP/1.", 7) != 0 || strncmp(out->text + 8, " 200 ", 5) != 0 || !body) {
+    if (strncmp(out->text, "HTTP/1.", 7) != 0 || !out->text[7] ||
+        strncmp(out->text + 8, " 200 ", 5) != 0 || !body) {
         return dreamd__fail(err, DREAMD_UNAVAILABLE,
                             "http://%s/metrics gave no page of metrics: is it dreamd's HTTP port?",
                             address);

@@ -43,6 +43,11 @@ const char *dr_dtype_wire_name(dr_dtype dtype)
     return DTYPES[dtype].wire_name;
 }
 
+bool dr_dtype_is_float(dr_dtype dtype)
+{
+    return dtype == DR_F32 || dtype == DR_F64 || dtype == DR_F16 || dtype == DR_BF16;
+}
+
 size_t dr_dtype_size(dr_dtype dtype)
 {
     DR_ASSERT(is_known(dtype));

@@ -49,6 +49,7 @@ typedef struct {
 const char *dr_dtype_name(dr_dtype dtype);      /* "F32" */
 const char *dr_dtype_wire_name(dr_dtype dtype); /* "FP32" */
 size_t dr_dtype_size(dr_dtype dtype);           /* bytes an element */
+bool dr_dtype_is_float(dr_dtype dtype);         /* F32, F64, F16, BF16 */
 /* False when no type has that name; `out` is then untouched. */
 bool dr_dtype_find(dr_dtype *out, const char *name);
 bool dr_dtype_find_wire(dr_dtype *out, const char *wire_name);
