@@ -354,6 +354,15 @@ def test_no_daemon_says_how_to_start_one():
     assert "no daemon answers at 127.0.0.1:1; `dreamd serve --listen 127.0.0.1:1` starts one" in str(caught.value)
 
 
+def test_this_machine_is_not_asked_through_a_proxy(served, monkeypatch):
+    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    with dreamd.connect(served.address, retries=0) as client:
+        assert client.models()
+
+
 def test_the_address_comes_from_the_environment(monkeypatch, served):
     monkeypatch.setenv("DREAMD_ADDRESS", served.address)
     with dreamd.connect() as client:

@@ -155,6 +155,15 @@ def test_resetting_and_stepping_worlds(client):
     env.close()
 
 
+@pytest.mark.parametrize(("module", "needs", "package"), [
+    ("sb3", "stable_baselines3", "stable-baselines3"), ("dm_env", "dm_env", "dm-env")])
+def test_an_adapter_without_its_library_says_what_to_install(module, needs, package):
+    code = f"import sys; sys.modules[{needs!r}] = None; import dreamd.{module}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={"PYTHONPATH": "client/python/src"}, text=True,
+                          capture_output=True)
+    assert f"pip install {package}" in done.stderr.splitlines()[-1]
+
+
 def test_recording(tmp_path):
     (tmp_path / "taken").write_text("")
     wrong("env: is 'Pendulum-v1', expected an environment, as gymnasium.make", lambda: dreamd.record("Pendulum-v1", tmp_path))

@@ -1,7 +1,7 @@
 """Trains Stable-Baselines3's PPO wholly inside the hosted pendulum model, then runs it in the real Pendulum-v1.
 
     make run                                            # in another shell
-    pip install dreamd[sb3]
+    pip install './client/python[sb3]'
     python client/python/examples/ppo_in_a_dream/train.py --seeds 0 1 2
 """
 

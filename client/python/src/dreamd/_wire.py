@@ -22,6 +22,7 @@ OPTIONS = [
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.enable_retries", 0),  # repeats are made here, where step ids make them safe
 ]
+LOOPBACK = ("127.", "localhost:", "[::1]:")
 
 
 class Wire:
@@ -50,9 +51,11 @@ class Wire:
 
     def _channel(self, address: str) -> Any:
         if address not in self._channels:
+            # This machine is not asked for through $http_proxy, whether or not $no_proxy says so.
+            options = [*OPTIONS, ("grpc.enable_http_proxy", 0)] if address.startswith(LOOPBACK) else OPTIONS
             self._channels[address] = (
-                self._module.insecure_channel(address, OPTIONS) if self._credentials is None
-                else self._module.secure_channel(address, self._credentials, OPTIONS))
+                self._module.insecure_channel(address, options) if self._credentials is None
+                else self._module.secure_channel(address, self._credentials, options))
         return self._channels[address]
 
     def renew(self, address: str, used: Any) -> None:

@@ -1,6 +1,11 @@
 """A hosted model drives a Gymnasium environment, and prints its returns.
 
     python -m dreamd.agent --env Pendulum-v1 --model pendulum --act plan --episodes 3 --seed 0
+    python -m dreamd.agent --env Pendulum-v1 --model pendulum --set horizon=15 --set candidates=128
+    python -m dreamd.agent --env Pendulum-v1 --act random --episodes 20 --json       what no model at all is worth
+    python -m dreamd.agent --env module:Mine-v0 --model mine@best --act actor        an environment of one's own
+    python -m dreamd.agent --env Pendulum-v1 --act random --episodes 30 --record episodes
+    dreamd learn --episodes episodes --out mine                                      and a model of what was recorded
 
 At each step the model sees what really happened (Observe: the observation and the action that led to it) and says what to
 do next: `plan` searches in the model, `actor` asks its policy, `random` asks nothing and is the figure to compare with.

@@ -1,4 +1,4 @@
-"""dm_env: an imagined world as its Environment (`pip install dreamd[dm_env]`).
+"""dm_env: an imagined world as its Environment (the extra `dm_env` of the package).
 
     from dreamd.dm_env import WorldEnvironment
     environment = WorldEnvironment("cartpole")
@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import dm_env
 import gymnasium
 import numpy as np
-from dm_env import specs
 
 from .envs import WorldEnv
+
+try:
+    import dm_env
+    from dm_env import specs
+except ImportError as missing:
+    raise ImportError("dreamd.dm_env needs dm_env: pip install dm-env") from missing
 
 
 class WorldEnvironment(dm_env.Environment):

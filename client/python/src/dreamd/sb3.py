@@ -1,4 +1,4 @@
-"""Stable-Baselines3: imagined worlds as its VecEnv (`pip install dreamd[sb3]`).
+"""Stable-Baselines3: imagined worlds as its VecEnv (the extra `sb3` of the package).
 
     from dreamd.sb3 import WorldVecEnv
     model = stable_baselines3.PPO("MlpPolicy", WorldVecEnv(64, model="pendulum"))
@@ -12,9 +12,13 @@ from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from stable_baselines3.common.vec_env import VecEnv
 
 from .envs import WorldVectorEnv
+
+try:
+    from stable_baselines3.common.vec_env import VecEnv
+except ImportError as missing:
+    raise ImportError("dreamd.sb3 needs Stable-Baselines3: pip install stable-baselines3") from missing
 
 
 class WorldVecEnv(VecEnv):
