@@ -357,6 +357,30 @@ def test_a_change_on_its_way_to_the_disk_is_not_called_too_late(life):
         catalogue.close()
 
 
+def test_what_comes_while_a_session_is_closed_hears_that_it_is_gone(life):
+    """While somebody else holds the catalogue, the row waits to be deleted; a change behind that is of no session."""
+    import sqlite3
+    session = life.client.open(rows=2, seed=1, persist=True).session_id
+    catalogue = sqlite3.connect(life.folder / "data/catalogue.sqlite", isolation_level=None)
+    catalogue.execute("BEGIN IMMEDIATE")
+    try:
+        closing = life.client.simulation.CloseSession.future(simulation.CloseSessionRequest(session_id=session))
+        while info(life.client, session).status != simulation.SESSION_STATUS_BUSY:
+            time.sleep(0.01)
+        late = [life.client.simulation.Step.future(put(simulation.StepRequest(session_id=session), action=actions(2))),
+                life.client.simulation.CloseSession.future(simulation.CloseSessionRequest(session_id=session))]
+        time.sleep(0.5)
+    finally:
+        catalogue.execute("COMMIT")
+        catalogue.close()
+    closing.result(timeout=60)
+    for call in late:
+        with pytest.raises(grpc.RpcError) as caught:
+            call.result(timeout=60)
+        assert caught.value.code() == NOT_FOUND, caught.value.details()
+    assert rows_of(life) == []
+
+
 # ---- what cannot be kept ----
 
 
