@@ -71,10 +71,12 @@ static void finish(dr_commit *commit, const dr_error *err)
     }
 }
 
+/* Whatever became of its row: a session that is gone is not "as before". */
 static void check_open(const dr_session *session, dr_error *err)
 {
-    if (err->code == DR_OK) {
-        err->code = dr_session_check_open(session, err);
+    dr_error closed;
+    if (dr_session_check_open(session, &closed) != DR_OK) {
+        *err = closed;
     }
 }
 
