@@ -130,7 +130,7 @@ def test_a_tensor_that_was_not_asked_for_says_so_by_name_too(session):
 
 @pytest.mark.parametrize(("given", "words"), [
     (dict(autoreset_mode="same_step"), "autoreset_mode: is 'same_step', expected one of \"NextStep\", \"SameStep\", \"Disabled\""),
-    (dict(num_envs=0), "rows: is 0, expected a whole number, 1 or more"),
+    (dict(num_envs=0), "num_envs: is 0, expected a whole number, 1 or more"),
     (dict(horizon="5"), "horizon: is '5', expected a whole number"),
     (dict(timeout="5"), "timeout: is '5', expected seconds"),
 ])

@@ -40,6 +40,7 @@ class WorldVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
                  latent_mode: LatentMode | None = None, render_mode: str | None = None, timeout: float = 30.0,
                  ttl: float | None = None) -> None:
         self.autoreset_mode = _autoreset(autoreset_mode)
+        num_envs = count("num_envs", num_envs, 1)
         self._hosted = Hosted(
             model, num_envs, address=address, client=client, horizon=horizon if max_episode_steps is None else max_episode_steps,
             ending=ending, threshold=threshold, start=start, observe=observe, latent_mode=latent_mode,
