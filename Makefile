@@ -282,7 +282,7 @@ install: man $(CLIENT) ## programs, C library, pages, completion and zoo, under 
 
 # Built from a copy, because setuptools writes beside its sources.
 .PHONY: wheel
-wheel: $(VENV)/check.stamp ## the Python package as a wheel, into $(BUILD)/wheel
+wheel: $(VENV)/check.stamp ## the Python package as a wheel, into build/wheel
 	@rm -rf $(BUILD)/python $(BUILD)/wheel && mkdir -p $(BUILD)/wheel && cp -RL client/python $(BUILD)/python
 	@$(VENV)/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(BUILD)/wheel ./$(BUILD)/python 2> $(PIP_LOG) \
 	    || { cat $(PIP_LOG); exit 1; }
