@@ -44,7 +44,7 @@ int ctl_cmd_plan(int argc, char **argv)
     const ctl_option options[] = {
         {"set", CTL_TEXT, &s.settings, NULL, "N=V ...", "planner settings by name"},
         {"rows", CTL_TEXT, &s.rows, NULL, "I,J", "only these rows"},
-        {"outputs", CTL_TEXT, &s.outputs, NULL, "A,B", "action, return, plan, plan.std"},
+        {"outputs", CTL_TEXT, &s.outputs, NULL, "A,B", "action, return, plan"},
         {0},
     };
     if (!ctl_parse(&s.arguments, argc, argv, options, "plan")) {

@@ -339,7 +339,7 @@ Test(rpc_call, a_producer_is_stopped_and_woken_by_flow_control)
 
 Test(rpc_call, a_held_back_answer_past_its_deadline_is_reset)
 {
-    const char *headers[] = {"grpc-timeout", "30m", NULL};
+    const char *headers[] = {"grpc-timeout", "500m", NULL};
     dr_loopback_hold(loopback, true);
     int call = dr_loopback_open(loopback, "/t.T/Produce", headers);
     dr_loopback_send(loopback, call, HI, sizeof HI, true);
