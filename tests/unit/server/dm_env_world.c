@@ -1,3 +1,4 @@
+/* dm_env_world.c: the table of worlds: names, limits, expiry. */
 #include "server/dm_env_world.h"
 
 #include <criterion/criterion.h>

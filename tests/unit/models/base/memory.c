@@ -188,8 +188,8 @@ Test(buf, consume_and_take_give_the_rest)
     dr_mem_free(rest);
 }
 
-/* What is freed must not be looked at, but for once: whether it was overwritten. The allocator's own
- * words are in the beginning. */
+/* What is freed must not be looked at, but for once: whether it was overwritten. The first words
+ * are the allocator's own. */
 #ifndef __SANITIZE_ADDRESS__
 Test(memory, wiping_leaves_nothing_of_a_block)
 {
