@@ -190,7 +190,7 @@ Test(buf, consume_and_take_give_the_rest)
 
 /* What is freed must not be looked at, but for once: whether it was overwritten. The first words
  * are the allocator's own. */
-#ifndef __SANITIZE_ADDRESS__
+#if !defined __SANITIZE_ADDRESS__ && !defined __SANITIZE_THREAD__
 Test(memory, wiping_leaves_nothing_of_a_block)
 {
     enum { BYTES = 4096, ALLOCATOR = 64 };
