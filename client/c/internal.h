@@ -1,6 +1,6 @@
 /* internal.h: what the files of the C client share; not installed.
  *
- *   dreamd_client ── socket ── nghttp2 session          (http2.c: the only file with nghttp2.h)
+ *   dreamd_client ── socket ── nghttp2 session          (http2.c, call.c: they alone know it)
  *        └── at most one dreamd__call at a time: one HTTP/2 stream, one deadline
  *
  * Life of a call: start (HEADERS queued) → send (DATA queued, pumped while much waits) →
@@ -52,7 +52,7 @@ int dreamd__socket_connect(const char *address, uint64_t deadline_ms, volatile s
 int dreamd__socket_wait(int fd, bool for_write, uint64_t deadline_ms, volatile sig_atomic_t *cancel,
                         dreamd_error *err);
 
-/* ---- http2.c ---- */
+/* ---- http2.c, call.c ---- */
 
 typedef struct dreamd__connection dreamd__connection;
 

@@ -7,6 +7,25 @@ static const char *const help =
     "dreamctl info                what the daemon is, allows and holds\n"
     "dreamctl info --json | jq .limits.session_rows_max\n";
 
+Dreamd__V1__GetServerInfoResponse *ctl_server_info(const ctl_common *common)
+{
+    dreamd_client *client = ctl_connect(common);
+    if (!client) {
+        return NULL;
+    }
+    Dreamd__V1__GetServerInfoRequest request = DREAMD__V1__GET_SERVER_INFO_REQUEST__INIT;
+    Dreamd__V1__GetServerInfoResponse *info = NULL;
+    dreamd_error err;
+    int code = dreamd__call(&info, client, "/dreamd.v1.Registry/GetServerInfo", &request.base,
+                            &dreamd__v1__get_server_info_response__descriptor, &err);
+    dreamd_disconnect(client);
+    if (code != DREAMD_OK) {
+        ctl_fail(common, &err);
+        return NULL;
+    }
+    return info;
+}
+
 int ctl_cmd_info(int argc, char **argv)
 {
     const ctl_option options[] = {{0}};
@@ -21,19 +40,11 @@ int ctl_cmd_info(int argc, char **argv)
     if (arguments.word_count > 0) {
         return ctl_usage("info", "\"%s\" is one word too many", arguments.words[0]);
     }
-    dreamd_client *client = ctl_connect(&arguments.common);
-    if (!client) {
+    Dreamd__V1__GetServerInfoResponse *info = ctl_server_info(&arguments.common);
+    if (!info) {
         return CTL_FAILED;
     }
-    Dreamd__V1__GetServerInfoRequest request = DREAMD__V1__GET_SERVER_INFO_REQUEST__INIT;
-    Dreamd__V1__GetServerInfoResponse *reply;
-    dreamd_error err;
-    int code = dreamd__call(&reply, client, "/dreamd.v1.Registry/GetServerInfo", &request.base,
-                            &dreamd__v1__get_server_info_response__descriptor, &err);
-    if (code == DREAMD_OK) {
-        ctl_print(&arguments.common, ctl_json_of(&reply->base));
-        dreamd__v1__get_server_info_response__free_unpacked(reply, NULL);
-    }
-    dreamd_disconnect(client);
-    return code == DREAMD_OK ? CTL_DONE : ctl_fail(&arguments.common, &err);
+    ctl_print(&arguments.common, ctl_json_of(&info->base));
+    dreamd__v1__get_server_info_response__free_unpacked(info, NULL);
+    return CTL_DONE;
 }

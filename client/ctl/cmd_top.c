@@ -31,22 +31,14 @@ typedef struct {
 /* Asks the daemon for its HTTP port. */
 static int find_http(state *s)
 {
-    dreamd_client *client = ctl_connect(&s->arguments.common);
-    if (!client) {
+    Dreamd__V1__GetServerInfoResponse *info = ctl_server_info(&s->arguments.common);
+    if (!info) {
         return CTL_FAILED;
     }
-    Dreamd__V1__GetServerInfoRequest request = DREAMD__V1__GET_SERVER_INFO_REQUEST__INIT;
-    Dreamd__V1__GetServerInfoResponse *reply;
-    dreamd_error err;
-    int code = dreamd__call(&reply, client, "/dreamd.v1.Registry/GetServerInfo", &request.base,
-                            &dreamd__v1__get_server_info_response__descriptor, &err);
-    dreamd_disconnect(client);
-    if (code != DREAMD_OK) {
-        return ctl_fail(&s->arguments.common, &err);
-    }
-    snprintf(s->found_http, sizeof s->found_http, "%s", reply->http_address);
-    dreamd__v1__get_server_info_response__free_unpacked(reply, NULL);
+    snprintf(s->found_http, sizeof s->found_http, "%s", info->http_address);
+    dreamd__v1__get_server_info_response__free_unpacked(info, NULL);
     if (!s->found_http[0]) {
+        dreamd_error err;
         dreamd__fail(&err, DREAMD_FAILED_PRECONDITION,
                      "the daemon has no HTTP port: start it without --http-listen none");
         return ctl_fail(&s->arguments.common, &err);

@@ -66,6 +66,8 @@ extern bool ctl_wants_json;                 /* --json is among the arguments */
 dreamd_client *ctl_connect(const ctl_common *common);
 /* Prints an error as the user asked for it; returns CTL_FAILED. */
 int ctl_fail(const ctl_common *common, const dreamd_error *err);
+/* What the daemon says of itself, or the error is printed and NULL returned. (cmd_info.c) */
+struct Dreamd__V1__GetServerInfoResponse *ctl_server_info(const ctl_common *common);
 
 /* ---- print.c ---- */
 
