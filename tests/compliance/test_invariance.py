@@ -4,6 +4,7 @@ lost streams, forks, plans, a hot swap, kill -9 and a restart: to the last bit t
 import collections
 import concurrent.futures
 import contextlib
+import os
 import random
 import threading
 
@@ -18,8 +19,8 @@ from imagination import ask
 from players import Calls, Streams, failure, play
 from stories import CHAPTERS, Story
 
-SESSIONS = 200
-KEPT = 60  # of them are opened with `persist` where sessions are
+SESSIONS = 60 if os.environ.get("DREAMD_SANITIZER") else 200
+KEPT = SESSIONS * 3 // 10  # of them are opened with `persist` where sessions are
 VERSIONS = 4
 LONG = simulation.PlannerSettings(horizon=50, candidates=1000, iterations=500)
 
