@@ -121,14 +121,14 @@ def together(house, lives, version):
                 players(Calls, lives[0::4], hasty=0.1, broken_off=0.1, seed=version),
                 players(Streams, lives[1::4], ahead=True),
                 players(Streams, lives[2::4], ahead=True, hasty=0.1, seed=version),
-                players(Streams, lives[3::4], broken_off=0.01, seed=version),
+                players(Streams, lives[3::4], broken_off=0.03, seed=version),
             ]
             again = [one.result() for one in playing]
         finally:
             stop.set()
         for one in rest:
             one.result()
-    assert again[0] and again[2] and again[3], again
+    assert sum(again), "nothing was broken off or came too late"
 
 
 def crowd(house, stop, seed):
