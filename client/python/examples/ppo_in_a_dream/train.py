@@ -99,7 +99,7 @@ def main():
     mean = float(np.mean([row["return"] for row in rows]))
     print(f"mean_return {mean:.1f} over {len(rows)} seeds; random {random_return:.1f}; nothing real was seen in training")
     if arguments.report:
-        command = (f"train.py --seeds {' '.join(map(str, arguments.seeds))} --steps {arguments.steps} "
+        command = (f"client/python/examples/ppo_in_a_dream/train.py --seeds {' '.join(map(str, arguments.seeds))} --steps {arguments.steps} "
                    f"--worlds {arguments.worlds} --curve {arguments.curve}")
         with open(arguments.report, "w") as file:
             json.dump({"command": command, "episodes": arguments.episodes, "random_return": round(random_return, 1),
