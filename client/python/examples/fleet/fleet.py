@@ -9,10 +9,22 @@ import asyncio
 import os
 import time
 
+import grpc
 import gymnasium
 import numpy as np
 
 import dreamd
+
+
+async def patiently(ask):
+    """Asks again when a full daemon says that there will be room."""
+    while True:
+        try:
+            return await ask()
+        except dreamd.Error as error:
+            if error.code != grpc.StatusCode.RESOURCE_EXHAUSTED or error.retry_after is None:
+                raise
+            await asyncio.sleep(error.retry_after)
 
 
 async def live(client, number, steps, latencies):
@@ -24,7 +36,7 @@ async def live(client, number, steps, latencies):
         for _ in range(steps):
             start = time.monotonic()
             await session.observe(observation, action)
-            reply = await session.plan(horizon=10, candidates=64, iterations=3, elites=8)
+            reply = await patiently(lambda: session.plan(horizon=10, candidates=64, iterations=3, elites=8))
             latencies.append(time.monotonic() - start)
             action = reply.action[0]
             observation, reward, _, _, _ = env.step(action)

@@ -100,7 +100,8 @@ def main():
     print(f"mean_return {mean:.1f} over {len(rows)} seeds; random {random_return:.1f}; nothing real was seen in training")
     if arguments.report:
         command = ("client/python/examples/ppo_in_a_dream/train.py "
-                   f"--seeds {' '.join(map(str, arguments.seeds))} --steps {arguments.steps} --worlds {arguments.worlds} --curve {arguments.curve}")
+                   f"--seeds {' '.join(map(str, arguments.seeds))} --steps {arguments.steps} "
+                   f"--worlds {arguments.worlds} --curve {arguments.curve}")
         with open(arguments.report, "w") as file:
             json.dump({"command": command, "episodes": arguments.episodes, "random_return": round(random_return, 1),
                        "mean_return": round(mean, 1), "seeds": rows}, file, indent=1)

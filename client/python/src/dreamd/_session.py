@@ -54,6 +54,7 @@ class SessionCore:
                effect: type[Call] | type[Collect] = Call) -> Flow[Any]:
         if self.closed:
             raise Error(grpc.StatusCode.NOT_FOUND, "the session was closed by this client", field="session_id")
+        lost: Error | None = None
         for round_ in range(ROUNDS):
             request.session_id = self.info.session_id
             if commits:
@@ -62,6 +63,8 @@ class SessionCore:
                 return (yield from repeat(self.address, method, request, deadline, self.client.session_patience, effect))
             except Error as error:
                 if self.journal is None or not _is_lost(error) or deadline.passed() or round_ == ROUNDS - 1:
+                    if lost is not None and error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
+                        raise lost from error  # why there was no time left says more than that there was none
                     raise
                 lost = error
             moved = yield from self._move(lost, deadline)
