@@ -1,5 +1,6 @@
 """The daemon under torture: started, made to fail, killed, started again on the same port and data."""
 
+import atexit
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ class Daemon:
         self.lock = threading.Lock()  # of the process and its pipes
         self.process = None
         self.exit_codes = []
+        atexit.register(self.end)  # a torture that broke leaves nothing running
 
     @property
     def address(self):
@@ -51,6 +53,11 @@ class Daemon:
                 return self.process.stdout.readline().strip()
             except (BrokenPipeError, ValueError, OSError):
                 return ""
+
+    def end(self):
+        if self.process and self.alive():
+            self.process.kill()
+            self.process.wait()
 
     def alive(self):
         return self.process.poll() is None
