@@ -127,7 +127,7 @@ def queue(report, build):
             list_.append(bench(build, f"queue/{name}", before=before, checkpoint=CHECKPOINT, seconds=1)["median_us"])
     p50, p99 = (statistics.median(row[key] for row in waits) for key in ("median_us", "p99_us"))
     report.say()
-    report.say(f"one compute thread, a plan of 1,000 x 12 x 10 and 1,024 rows without end, quanta of {QUANTUM_US} us"
+    report.say(f"one compute thread, a plan of 1,000 x 12 and 1,024 rows, both without end, quanta of {QUANTUM_US} us"
                f"{', real-time priority' if before else ''}: a Step of one row waits {p50:.0f} us at the median, "
                f"{p99:.0f} us at the 99th percentile: {report.bar(p99 <= 2 * QUANTUM_US)} (<= {2 * QUANTUM_US})")
     for name, text in (("rows_cut", "cut into quanta"), ("rows_cut_and_steps", "cut, with Steps of one row between")):
