@@ -240,24 +240,23 @@ bench: $(VENV)/torch.stamp ## figures beside their peers, pass or miss beside ea
 $(BUILD)/bench: $(call objects,$(BENCH_SRC)) $(call objects,$(SUPPORT_SRC)) $(ALL_LIBS)
 	$(call Q,ld)$(CC) -o $@ $(filter %.o,$^) $(ALL_LIBS) $(LIBS)
 
-# libFuzzer wants clang and its own flags in every object.
+# libFuzzer wants clang and its own flags in every object. As many targets at a time as there are processors.
 FUZZ_TARGETS := $(or $(TARGET),$(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZ_SRC)))
 .PHONY: fuzz
 fuzz: ## explore every fuzz target (TARGET=name: one) for SECONDS each (60), starting from the corpus
 	@deploy/install-packages.sh build test fuzz
-	@for target in $(FUZZ_TARGETS); do \
-	    $(MAKE) --no-print-directory fuzz-one BUILD=$(BUILD)/fuzz CC=$(CLANG) TARGET=$$target \
-	        CFLAGS="-O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all" || exit 1; done
+	@$(MAKE) --no-print-directory -j $$(nproc) BUILD=$(BUILD)/fuzz CC=$(CLANG) \
+	    CFLAGS="-O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all" $(addprefix explore-,$(FUZZ_TARGETS))
 	@echo "fuzz: $(words $(FUZZ_TARGETS)) targets, $(FUZZ_SECONDS) s each, no crash"
+$(BUILD)/explore_%: $(BUILD)/tests/fuzz/fuzz_%.o $(call objects,$(SUPPORT_SRC)) $(ALL_LIBS)
+	$(call Q,ld)$(CC) -fsanitize=fuzzer,address,undefined -o $@ $(filter %.o,$^) $(ALL_LIBS) $(LIBS)
 # What is found goes to build/fuzz/found/TARGET, and is where the next run begins.
-.PHONY: fuzz-one
-fuzz-one: $(BUILD)/tests/fuzz/fuzz_$(TARGET).o $(call objects,$(SUPPORT_SRC)) $(ALL_LIBS)
-	$(call Q,ld)$(CC) -fsanitize=fuzzer,address,undefined -o $(BUILD)/fuzz_$(TARGET) $(filter %.o,$^) $(ALL_LIBS) $(LIBS)
-	@mkdir -p $(BUILD)/found/$(TARGET)
-	@$(BUILD)/fuzz_$(TARGET) -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 \
-	    -artifact_prefix=$(BUILD)/found/$(TARGET)- $(BUILD)/found/$(TARGET) tests/fuzz/corpus/$(TARGET) \
-	    > $(BUILD)/found/$(TARGET).log 2>&1 || { tail -n 60 $(BUILD)/found/$(TARGET).log; exit 1; }
-	@sed -n 's/^stat::number_of_executed_units: */fuzz $(TARGET): runs /p' $(BUILD)/found/$(TARGET).log
+explore-%: $(BUILD)/explore_%
+	@mkdir -p $(BUILD)/found/$*
+	@$< -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=30 -print_final_stats=1 \
+	    -artifact_prefix=$(BUILD)/found/$*- $(BUILD)/found/$* tests/fuzz/corpus/$* \
+	    > $(BUILD)/found/$*.log 2>&1 || { tail -n 60 $(BUILD)/found/$*.log; exit 1; }
+	@sed -n 's/^stat::number_of_executed_units: */fuzz $*: runs /p' $(BUILD)/found/$*.log
 
 # ---- install ----
 

@@ -349,7 +349,8 @@ def test_a_slow_reader_is_held_back_and_loses_nothing(tmp_path, start_daemon):
             time.sleep(0.5)
             before, now = now, len(taken)
         assert now < 20000, "the client is not held back"
-        assert resident_mib(daemon) < 400
+        if not os.environ.get("DREAMD_SANITIZER"):  # whose own bookkeeping counts as resident
+            assert resident_mib(daemon) < 400
         for reply in itertools.islice(replies, 4000):
             seen += 1
             assert reply.id == seen and reply.WhichOneof("response") == "decode"
