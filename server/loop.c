@@ -26,7 +26,6 @@ struct dr_loop {
     uv_prepare_t before_sleep;
     uv_signal_t signals[SIGNALS];
     int signals_caught;
-    uv_thread_t thread; /* of dr_loop_start */
 
     _Atomic(dr_loop_item *) posted; /* newest first */
     _Atomic bool stop;
@@ -306,24 +305,6 @@ void dr_loop_run(dr_loop *loop)
     while (!atomic_load(&loop->stop)) {
         uv_run(&loop->uv, UV_RUN_DEFAULT);
     }
-}
-
-static void run_thread(void *loop)
-{
-    dr_loop_run(loop);
-}
-
-dr_code dr_loop_start(dr_loop *loop, dr_error *err)
-{
-    int result = uv_thread_create(&loop->thread, run_thread, loop);
-    return result == 0 ? DR_OK
-                       : dr_fail(err, DR_RESOURCE_EXHAUSTED, "cannot start the loop thread: %s",
-                                 uv_strerror(result));
-}
-
-void dr_loop_join(dr_loop *loop)
-{
-    uv_thread_join(&loop->thread);
 }
 
 void dr_loop_stop(dr_loop *loop)

@@ -23,9 +23,6 @@ DR_CHECKED dr_code dr_loop_create(dr_loop **out, dr_error *err);
 void dr_loop_destroy(dr_loop *loop);
 /* Runs on the calling thread, which becomes the loop thread, until dr_loop_stop(). */
 void dr_loop_run(dr_loop *loop);
-/* Runs on a thread of its own; join with dr_loop_join(). */
-DR_CHECKED dr_code dr_loop_start(dr_loop *loop, dr_error *err);
-void dr_loop_join(dr_loop *loop);
 /* Leaves dr_loop_run() after the current iteration. [any] */
 void dr_loop_stop(dr_loop *loop);
 

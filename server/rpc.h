@@ -133,10 +133,6 @@ const char *dr_call_metadata(const dr_call *call, const char *key);
 /* Whether the request under way was compressed. */
 bool dr_call_came_compressed(const dr_call *call);
 
-/* What the log says about the call, and the client hears in the trailers: the client's own
- * x-request-id where that is short and plain, else one made here. */
-const char *dr_call_request_id(const dr_call *call);
-
 /* ---- for the record (rpc_record.h) ---- */
 
 /* The session that the call is about. */

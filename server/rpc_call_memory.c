@@ -177,11 +177,6 @@ const char *dr_call_metadata(const dr_call *call, const char *key)
     return NULL;
 }
 
-const char *dr_call_request_id(const dr_call *call)
-{
-    return call->request_id;
-}
-
 void *dr_call_get_service(const dr_call *call)
 {
     return call->service->ud;

@@ -8,7 +8,8 @@
 #include "server/version.h"
 #include "server/wire_plan.h"
 
-char *dr_registry_digest(const char *hex, dr_arena *arena)
+/* "sha256:..." in the arena, or NULL. */
+static char *write_digest(const char *hex, dr_arena *arena)
 {
     char text[80];
     int length = snprintf(text, sizeof text, "sha256:%s", hex);
@@ -21,7 +22,7 @@ dr_code dr_registry_summary(Dreamd__V1__Checkpoint *out, const dr_store_version 
     dreamd__v1__checkpoint__init(out);
     out->name = (char *)version->model;
     out->version = version->version;
-    out->checkpoint = dr_registry_digest(version->digest, arena);
+    out->checkpoint = write_digest(version->digest, arena);
     out->family = (char *)version->family;
     out->bytes = version->bytes;
     out->created_unix_ms = version->created_ms;

@@ -28,8 +28,6 @@ DR_CHECKED dr_code dr_registry_model(Dreamd__V1__Model *out, const dr_store_mode
 /* Adds what GetModel says beyond the summary. */
 DR_CHECKED dr_code dr_registry_in_full(Dreamd__V1__Checkpoint *out, const dr_served *served,
                                        dr_arena *arena, dr_error *err);
-/* "sha256:..." in the arena, or NULL. */
-char *dr_registry_digest(const char *hex, dr_arena *arena);
 
 void dr_rpc_register_start(dr_call *call);
 void dr_rpc_register_part(dr_call *call, const void *part);

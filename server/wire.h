@@ -63,10 +63,7 @@ DR_CHECKED dr_code dr_wire_tensors_read(dr_wire_tensors *out, size_t n_tensors,
                                         const ProtobufCBinaryData *raw_contents, dr_arena *arena,
                                         dr_error *err);
 bool dr_wire_tensors_has(const dr_wire_tensors *tensors, const char *name);
-/* [rows, shape of the leaf], numbers that suit it: becomes an input of that name. */
-DR_CHECKED dr_code dr_wire_take_leaf(dr_verb_input *out, dr_wire_tensors *tensors, const char *name,
-                                     const dr_space_leaf *leaf, uint32_t rows, dr_error *err);
-/* The same of sequences: [rows, dims, shape of the leaf]. */
+/* [rows, dims, shape of the leaf], numbers that suit it: becomes an input of that name. */
 DR_CHECKED dr_code dr_wire_take_sequences(dr_verb_input *out, dr_wire_tensors *tensors,
                                           const char *name, const dr_space_leaf *leaf,
                                           uint32_t rows, int rank, const int64_t *dims,

@@ -160,12 +160,6 @@ dr_code dr_wire_take_sequences(dr_verb_input *out, dr_wire_tensors *tensors, con
     return code;
 }
 
-dr_code dr_wire_take_leaf(dr_verb_input *out, dr_wire_tensors *tensors, const char *name,
-                          const dr_space_leaf *leaf, uint32_t rows, dr_error *err)
-{
-    return dr_wire_take_sequences(out, tensors, name, leaf, rows, 0, NULL, err);
-}
-
 dr_code dr_wire_take_space(dr_verb_input *out, int *count, dr_wire_tensors *tensors,
                            const char *prefix, const dr_space *space, uint32_t rows,
                            dr_arena *arena, dr_error *err)
@@ -180,7 +174,8 @@ dr_code dr_wire_take_space(dr_verb_input *out, int *count, dr_wire_tensors *tens
         if (!kept) {
             return dr_mem_fail(err, "names of inputs");
         }
-        dr_code code = dr_wire_take_leaf(&out[*count], tensors, kept, &space->leaves[i], rows, err);
+        dr_code code = dr_wire_take_sequences(&out[*count], tensors, kept, &space->leaves[i], rows,
+                                              0, NULL, err);
         if (code != DR_OK) {
             return code;
         }

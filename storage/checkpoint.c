@@ -76,7 +76,7 @@ void dr_store_unhold(dr_store *store, const char *digest)
     pthread_mutex_unlock(&store->holds_mutex);
 }
 
-int dr__store_is_held(dr_store *store, const char *digest)
+static int is_held(dr_store *store, const char *digest)
 {
     pthread_mutex_lock(&store->holds_mutex);
     int held = find_hold(store, digest) != NULL;
@@ -397,7 +397,7 @@ static dr_code check_deletable(dr_store *store, const dr_store_version *v, dr_er
 {
     sqlite3_stmt *statement;
     int row = 0;
-    if (dr__store_is_held(store, v->digest)) {
+    if (is_held(store, v->digest)) {
         return dr_fail(err, DR_FAILED_PRECONDITION,
                        "%s@%llu is loaded: close its sessions and unload it first", v->model,
                        (unsigned long long)v->version);

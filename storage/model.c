@@ -28,7 +28,8 @@ static void read_version(dr_store_version *out, sqlite3_stmt *row)
 
 /* ---- what is not there ---- */
 
-dr_code dr__model_fail_unknown(dr_error *err, dr_store *store, const char *name)
+/* NOT_FOUND with the nearest name. */
+static dr_code fail_unknown_model(dr_error *err, dr_store *store, const char *name)
 {
     char nearest[DR_MODEL_NAME_MAX + 1] = "";
     sqlite3_stmt *statement;
@@ -62,7 +63,7 @@ dr_code dr__model_check(dr_store *store, const char *name, dr_error *err)
     dr_code code = dr__sql_int(&one, &found, store, err,
                                "SELECT 1 FROM versions WHERE model = ? LIMIT 1", "t", name);
     if (code == DR_OK && !found) {
-        code = dr__model_fail_unknown(err, store, name);
+        code = fail_unknown_model(err, store, name);
     }
     return code;
 }

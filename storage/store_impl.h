@@ -43,7 +43,6 @@ DR_CHECKED dr_code dr__store_sweep_pending(dr_store *store, dr_error *err);
 void dr__store_path(char out[DR_STORE_PATH_BYTES], const dr_store *store, const char *format, ...)
     DR_PRINTF(3, 4);
 uint64_t dr__store_now_ms(void);
-int dr__store_is_held(dr_store *store, const char *digest);
 
 /* ---- sql.c ---- */
 
@@ -70,8 +69,6 @@ DR_CHECKED dr_code dr__sql_end(dr_store *store, dr_code code, dr_error *err);
 
 /* ---- model.c ---- */
 
-/* NOT_FOUND with the nearest name. */
-dr_code dr__model_fail_unknown(dr_error *err, dr_store *store, const char *name);
 /* NOT_FOUND or INVALID_ARGUMENT where this is not a model with at least one version. */
 DR_CHECKED dr_code dr__model_check(dr_store *store, const char *name, dr_error *err);
 DR_CHECKED dr_code dr__version_get(dr_store_version *out, dr_store *store, const char *model,

@@ -12,8 +12,9 @@ static void copy(char *target, size_t size, const char *source)
     snprintf(target, size, "%s", source);
 }
 
-void dreamd__model_fill(dreamd_model *out, const Dreamd__V1__Checkpoint *from,
-                        const Dreamd__V1__Model *model)
+/* Aliases are filled where `model` is given. */
+static void fill_model(dreamd_model *out, const Dreamd__V1__Checkpoint *from,
+                       const Dreamd__V1__Model *model)
 {
     *out = (dreamd_model){.version = from->version,
                           .parameters = from->parameters,
@@ -46,7 +47,7 @@ static int add_page(dreamd_model **out, size_t *count, const Dreamd__V1__ListMod
         }
         *out = grown;
         for (size_t i = 0; i < model->n_checkpoints; i++) {
-            dreamd__model_fill(&grown[(*count)++], model->checkpoints[i], model);
+            fill_model(&grown[(*count)++], model->checkpoints[i], model);
         }
     }
     return DREAMD_OK;
@@ -84,7 +85,7 @@ int dreamd__model_take(dreamd_model *out, const Dreamd__V1__Checkpoint *checkpoi
     if (!checkpoint) {
         return dreamd__fail(err, DREAMD_INTERNAL, "the answer does not describe the checkpoint");
     }
-    dreamd__model_fill(out, checkpoint, model);
+    fill_model(out, checkpoint, model);
     return DREAMD_OK;
 }
 

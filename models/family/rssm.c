@@ -50,7 +50,7 @@ dr_node dr_rssm_scale_action(dr_graph *g, const dr_rssm_config *c, dr_node actio
     return map_action(g, c, action, true);
 }
 
-dr_node dr_rssm_unscale_action(dr_graph *g, const dr_rssm_config *c, dr_node action)
+static dr_node unscale_action(dr_graph *g, const dr_rssm_config *c, dr_node action)
 {
     return map_action(g, c, action, false);
 }
@@ -165,8 +165,8 @@ static void output_actor(dr_graph *g, const dr_rssm_config *c, dr_node feature)
     dr_node noise = dr_graph_noise(g, "noise.action", kind, count, SITE_ACTION);
     dr_node mode = dr_rssm_act_mode(g, c, actor);
     dr_node drawn = dr_rssm_act_sample(g, c, actor, noise);
-    dr_graph_output(g, "action", dr_rssm_unscale_action(g, c, mode));
-    dr_graph_output(g, "action.sample", dr_rssm_unscale_action(g, c, drawn));
+    dr_graph_output(g, "action", unscale_action(g, c, mode));
+    dr_graph_output(g, "action.sample", unscale_action(g, c, drawn));
     switch (c->actor.distribution) {
     case DR_RSSM_ONEHOT:
         dr_graph_output(g, "action.logits", actor.logits);

@@ -145,10 +145,8 @@ typedef struct {
 DR_CHECKED dr_code dr_rssm_configure(dr_rssm_config *out, const dr_manifest *manifest,
                                      dr_error *err);
 
-/* ---- actions: the space's units and back; a one-hot passes as it is ---- */
-
+/* An action in the space's units → in the family's own; a one-hot passes as it is. */
 dr_node dr_rssm_scale_action(dr_graph *g, const dr_rssm_config *c, dr_node action);
-dr_node dr_rssm_unscale_action(dr_graph *g, const dr_rssm_config *c, dr_node action);
 
 /* ---- latent ---- */
 

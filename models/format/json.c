@@ -9,7 +9,7 @@
 #include "models/base/check.h"
 #include "models/base/mem.h"
 
-const dr_json_limits dr_json_limits_default = {
+static const dr_json_limits DEFAULT_LIMITS = {
     .bytes_max = 1 << 20, .depth_max = 32, .values_max = 1 << 16};
 
 /* A dr_json is jansson's json_t under another name. */
@@ -101,7 +101,7 @@ dr_code dr_json_parse(dr_json **out, const char *text, size_t length, const char
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, give_jansson_our_memory);
-    dr_code code = check_size(text, length, what, limits ? limits : &dr_json_limits_default, err);
+    dr_code code = check_size(text, length, what, limits ? limits : &DEFAULT_LIMITS, err);
     if (code != DR_OK) {
         return code;
     }

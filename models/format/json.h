@@ -35,11 +35,11 @@ typedef struct {
     uint32_t depth_max;  /* 1 = a bare value; 2 = an object of bare values */
     uint32_t values_max; /* values and keys, all counted */
 } dr_json_limits;
-extern const dr_json_limits dr_json_limits_default; /* 1 MiB, 32, 65,536 */
 
 const char *dr_json_library_version(void);
 
-/* Reads one value. `what` begins each message ("manifest.json"). limits NULL = default.
+/* Reads one value. `what` begins each message ("manifest.json"). Without limits: 1 MiB, 32 deep,
+ * 65,536 values.
  *   INVALID_ARGUMENT    not JSON, duplicate key, a limit passed
  *   RESOURCE_EXHAUSTED  no memory */
 DR_CHECKED dr_code dr_json_parse(dr_json **out, const char *text, size_t length, const char *what,
@@ -143,7 +143,6 @@ void dr_json_write_number(dr_json_writer *w, const char *key, double value);
 /* As few digits as give the float back: 0.1f is written 0.1. */
 void dr_json_write_float(dr_json_writer *w, const char *key, float value);
 void dr_json_write_bool(dr_json_writer *w, const char *key, int value);
-void dr_json_write_null(dr_json_writer *w, const char *key);
 /* A parsed value as it is. */
 void dr_json_write_value(dr_json_writer *w, const char *key, const dr_json *value);
 /* Everything that was opened must be closed. Adds a newline where it indents. */

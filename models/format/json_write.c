@@ -161,7 +161,7 @@ void dr_json_write_bool(dr_json_writer *w, const char *key, int value)
     put_text(w, value ? "true" : "false");
 }
 
-void dr_json_write_null(dr_json_writer *w, const char *key)
+static void write_null(dr_json_writer *w, const char *key)
 {
     put_lead(w, key);
     put_text(w, "null");
@@ -173,7 +173,7 @@ void dr_json_write_value(dr_json_writer *w, const char *key, const dr_json *valu
     const char *name;
     switch (dr_json_get_kind(value)) {
     case DR_JSON_NULL:
-        dr_json_write_null(w, key);
+        write_null(w, key);
         break;
     case DR_JSON_BOOL:
         dr_json_write_bool(w, key, dr_json_to_bool(value));

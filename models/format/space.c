@@ -20,7 +20,7 @@ static const struct {
     {DR_BOOL, "bool"},
 };
 
-int dr_space_dtype_of(dr_dtype *out, const char *name)
+static int dtype_of(dr_dtype *out, const char *name)
 {
     for (size_t i = 0; i < DR_COUNT(dtype_names); i++) {
         if (strcmp(dtype_names[i].name, name) == 0) {
@@ -31,7 +31,7 @@ int dr_space_dtype_of(dr_dtype *out, const char *name)
     return -1;
 }
 
-const char *dr_space_dtype_name(dr_dtype dtype)
+static const char *dtype_name(dr_dtype dtype)
 {
     for (size_t i = 0; i < DR_COUNT(dtype_names); i++) {
         if (dtype_names[i].dtype == dtype) {
@@ -101,7 +101,7 @@ static dr_code read_box(dr_space_leaf *leaf, const dr_json_scope *in, dr_error *
     if (code == DR_OK) {
         code = dr_json_get_string(&dtype, in, "dtype", 16, err);
     }
-    if (code == DR_OK && dr_space_dtype_of(&leaf->dtype, dtype) != 0) {
+    if (code == DR_OK && dtype_of(&leaf->dtype, dtype) != 0) {
         code = dr_json_fail(err, in, "dtype", "a name such as \"float32\", \"uint8\" or \"int64\"");
     }
     if (code != DR_OK) {
@@ -320,7 +320,7 @@ static void write_leaf(dr_json_writer *w, const char *key, const dr_space_leaf *
             dr_json_write_int(w, NULL, leaf->shape[i]);
         }
         dr_json_write_end(w);
-        dr_json_write_string(w, "dtype", dr_space_dtype_name(leaf->dtype));
+        dr_json_write_string(w, "dtype", dtype_name(leaf->dtype));
         write_bounds(w, "low", leaf->low, leaf->count);
         write_bounds(w, "high", leaf->high, leaf->count);
     }

@@ -59,8 +59,4 @@ int dr_space_equal(const dr_space *a, const dr_space *b);
 /* Writes it as above, equal bounds as one number. */
 void dr_space_write(dr_json_writer *w, const char *key, const dr_space *space);
 
-/* "float32", "uint8" ...: the names Gymnasium uses. -1 / NULL where there is none. */
-int dr_space_dtype_of(dr_dtype *out, const char *name);
-const char *dr_space_dtype_name(dr_dtype dtype);
-
 #endif

@@ -344,19 +344,6 @@ const float *dr_compiled_output(const dr_compiled *c, int index)
     return port->copy ? port->copy : c->values[port->value].data;
 }
 
-size_t dr_compiled_bytes(const dr_compiled *c)
-{
-    size_t bytes = (c->memory_floats + c->gradient_floats) * sizeof(float) + c->meta.used;
-    for (int i = 0; i < c->dense_count; i++) {
-        const dr_dense *d = &c->denses[i];
-        bytes += dr_packed_bytes(d->forward);
-        bytes += d->deferred ? dr_packed_bytes(d->transpose) : 0;
-        bytes += d->out * d->dy_stride * sizeof(float);
-    }
-    bytes += c->dense_scratch_floats * sizeof(float);
-    return bytes + (c->dense_inputs ? dr_packed_bytes(c->dense_inputs) : 0);
-}
-
 double dr_compiled_flops_per_row(const dr_compiled *c)
 {
     return c->flops;

@@ -284,8 +284,7 @@ const float *dr_compiled_output(const dr_compiled *compiled, int index);
  * filled every noise input itself. */
 void dr_compiled_run(dr_compiled *compiled, int rows, const dr_noise_key *keys);
 
-/* Bytes of the arena, and the work of one row (2 FLOP a multiply-add): for limits and benches. */
-size_t dr_compiled_bytes(const dr_compiled *compiled);
+/* The work of one row, 2 FLOP a multiply-add: for the pace of the scheduler, and benches. */
 double dr_compiled_flops_per_row(const dr_compiled *compiled);
 
 /* ---- learning: after a run of a graph compiled with `learn` ---- */

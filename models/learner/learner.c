@@ -303,11 +303,6 @@ dr_code dr_learner_update(dr_learner *learner, dr_learner_losses *losses, dr_err
     return dr_learner_update_on(learner, batch, learner->uniform, losses, err);
 }
 
-int dr_learner_uniform_width(const dr_learner *learner)
-{
-    return get_config(learner)->stoch;
-}
-
 int64_t dr_learner_update_count(const dr_learner *learner)
 {
     return learner->updates;

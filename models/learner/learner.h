@@ -63,8 +63,6 @@ DR_CHECKED dr_code dr_learner_update(dr_learner *learner, dr_learner_losses *los
 DR_CHECKED dr_code dr_learner_update_on(dr_learner *learner, const dr_batch *batch,
                                         const float *uniform, dr_learner_losses *losses,
                                         dr_error *err);
-/* Groups of the latent: floats of `uniform` a row. */
-int dr_learner_uniform_width(const dr_learner *learner);
 int64_t dr_learner_update_count(const dr_learner *learner);
 /* For a schedule of the learning rate. */
 void dr_learner_set_rate(dr_learner *learner, double rate);
