@@ -44,6 +44,7 @@ typedef struct {
     dr_loop_item item;
     dr_timer retry; /* the queue was full */
     dr_timer stall; /* the client takes nothing */
+    dr_session_watch watch;
     dr_daemon *daemon;
     dr_call *call;
     dr_session *session;

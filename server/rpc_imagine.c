@@ -25,6 +25,7 @@ static void end(dr_imagine *im, const dr_error *err)
     DR_ASSERT(!im->in_queue);
     dr_timer_stop(daemon->loop, &im->retry);
     dr_timer_stop(daemon->loop, &im->stall);
+    dr_session_watch_stop(&im->watch);
     dr_call_set_ud(call, NULL);
     dr_digest_destroy(im->digest);
     dr_room_give(&im->room, daemon);
@@ -192,13 +193,26 @@ static void on_back(dr_loop_item *item)
     im->in_queue = false;
     uint64_t steps = im->rollout.step - im->first_step;
     dr_daemon_note_work(im->call, im->served, &im->rollout.now.work, steps * im->rollout.rows);
-    if (err->code == DR_OK) {
-        err->code = dr_session_check_open(im->session, err);
+    dr_error closed;
+    if (dr_session_check_open(im->session, &closed) != DR_OK) {
+        *err = closed;
     }
     if (err->code != DR_OK || dr_call_is_over(im->call)) {
         end(im, err);
     } else {
         go_on(im);
+    }
+}
+
+/* At work it ends within a quantum; otherwise it waits for its client, or for room. */
+static void on_closed(dr_session_watch *watch)
+{
+    dr_imagine *im = (dr_imagine *)((char *)watch - offsetof(dr_imagine, watch));
+    dr_error err;
+    if (im->in_queue) {
+        dr_rollout_cancel(&im->rollout);
+    } else if (dr_session_check_open(im->session, &err) != DR_OK) {
+        end(im, &err);
     }
 }
 
@@ -280,6 +294,8 @@ void dr_rpc_imagine(dr_call *call, const void *message)
     dr_daemon_hold(im->daemon, call);
     dr_session_retain(im->session);
     dr_call_set_ud(call, im);
+    im->watch.on_closed = on_closed;
+    dr_session_watch_start(&im->watch, im->session);
     dr_imagine_begin_group(im, 0);
     start(im);
 }

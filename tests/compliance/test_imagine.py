@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import threading
 import time
+import urllib.request
 
 import grpc
 import numpy as np
@@ -371,6 +372,12 @@ def computed(client):
     return client.registry.GetServerInfo(registry.GetServerInfoRequest()).batch_rows
 
 
+def lent(served):
+    """Memory of requests under way."""
+    page = urllib.request.urlopen(f"http://{served.http}/metrics").read().decode()
+    return float(next(line for line in page.splitlines() if line.startswith("dreamd_result_bytes ")).split()[1])
+
+
 def is_quiet(client):
     """Nothing is computed any more: two looks, some time apart, see the same."""
     before = computed(client)
@@ -451,6 +458,29 @@ def test_closing_the_session_ends_it(client):
                                            chunk_bytes=1 << 14))
     next(stream)
     client.simulation.CloseSession(simulation.CloseSessionRequest(session_id=session))
+    fails(grpc.StatusCode.NOT_FOUND, lambda: stream, "closed")
+
+
+def test_closing_the_session_ends_one_that_plans(client):
+    """Its only group would be planned for hours."""
+    session = client.open(rows=1, seed=5).session_id
+    stream = client.simulation.Imagine(ask(session, policy="plan", horizon=1_000_000, outputs=["return"]), timeout=60)
+    rows = computed(client)
+    wait_until(lambda: computed(client) > rows, "it does not begin")
+    client.simulation.CloseSession(simulation.CloseSessionRequest(session_id=session))
+    fails(grpc.StatusCode.NOT_FOUND, lambda: stream, "closed")
+    wait_until(lambda: is_quiet(client), "it goes on")
+
+
+def test_closing_the_session_frees_one_whose_client_reads_nothing(served, client):
+    session = client.open(rows=8, seed=5).session_id
+    before = lent(served)
+    stream = client.simulation.Imagine(ask(session, policy="random", horizon=1_000_000), timeout=60)
+    next(stream)
+    wait_until(lambda: is_quiet(client), "flow control does not stop it")
+    assert lent(served) > before
+    client.simulation.CloseSession(simulation.CloseSessionRequest(session_id=session))
+    wait_until(lambda: lent(served) == before, "what it holds is not given back")
     fails(grpc.StatusCode.NOT_FOUND, lambda: stream, "closed")
 
 
