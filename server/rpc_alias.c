@@ -105,7 +105,8 @@ static void answer_look(dr_registry_job *rj)
     look_job *l = (look_job *)rj;
     dr_call *call = rj->call;
     char reference[DR_MODEL_REFERENCE_MAX + 1], version[24];
-    if (!l->now.digest[0] || !dr_models_find(rj->daemon->models, l->now.digest)) {
+    bool stays = l->now.version == l->request->version; /* still it is written: by hand now */
+    if (stays || !l->now.digest[0] || !dr_models_find(rj->daemon->models, l->now.digest)) {
         move(call, l->request);
         return;
     }

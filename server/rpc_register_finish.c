@@ -107,13 +107,16 @@ static void on_loaded(dr_models_wish *wish)
     answer(u); /* registered it is in any case; models.c has logged what went wrong */
 }
 
-static bool is_in_use(const dr_upload *u)
+/* Whether a name that is at work points at another checkpoint now. */
+static bool takes_a_place(const dr_upload *u)
 {
-    bool in_use = false;
     for (size_t i = 0; i <= u->header.alias_count; i++) {
-        in_use = in_use || (u->before[i][0] && dr_models_find(u->daemon->models, u->before[i]));
+        if (u->before[i][0] && strcmp(u->before[i], u->version.digest) != 0 &&
+            dr_models_find(u->daemon->models, u->before[i])) {
+            return true;
+        }
     }
-    return in_use;
+    return false;
 }
 
 static void on_committed(dr_store_job *job)
@@ -133,7 +136,7 @@ static void on_committed(dr_store_job *job)
     snprintf(reference, sizeof reference, "%s@%llu", u->version.model,
              (unsigned long long)u->version.version);
     u->wish.done = on_loaded;
-    if (is_in_use(u) && dr_models_get(u->daemon->models, &u->wish, reference, NULL) == DR_OK) {
+    if (takes_a_place(u) && dr_models_get(u->daemon->models, &u->wish, reference, NULL) == DR_OK) {
         u->is_busy = true;
     } else {
         answer(u);

@@ -275,11 +275,23 @@ def test_models_are_loaded_and_unloaded(daemon, client):
 
 
 def test_an_alias_that_moves_while_it_is_in_use_is_a_swap(daemon, client):
-    for version, swaps in ((1, 0), (2, 0), (1, 1)):
+    for version, swaps in ((1, 0), (2, 0), (2, 0), (1, 1), (1, 1)):
         client.registry.SetAlias(registry.SetAliasRequest(name="tiny", alias="best", version=version))
         assert Scrape(daemon).value("dreamd_model_swaps_total") == swaps
         if version == 2:
             client.open(model="tiny@best", rows=1)
+
+
+def test_what_is_registered_again_takes_no_place(daemon, client, zoo):
+    def register(folder, alias):
+        header = registry.RegisterHeader(aliases=[alias], server_path=str(zoo / folder))
+        client.registry.RegisterCheckpoint(iter([registry.RegisterCheckpointRequest(header=header),
+                                                 registry.RegisterCheckpointRequest(finish=registry.RegisterFinish())]))
+
+    for folder, swaps in (("first", 0), ("first", 0), ("second", 1), ("second", 1)):
+        register(folder, "best")
+        assert Scrape(daemon).value("dreamd_model_swaps_total") == swaps
+        client.open(model="tiny@best", rows=1)
 
 
 def test_surprise_is_remembered_by_model(daemon, client):
