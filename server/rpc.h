@@ -47,6 +47,8 @@ enum {
     DR_RPC_SERVER_STREAM = 2, /* any number of answers */
     DR_RPC_LOOPBACK_ONLY = 4, /* PERMISSION_DENIED for a peer that is not on this machine */
     DR_RPC_ENDS_ON_DRAIN = 8, /* no work in it: UNAVAILABLE at once when the daemon shuts down */
+    DR_RPC_OWES_NEXT =
+        16, /* its client always owes the next request; others may rest between two */
 };
 
 typedef struct {

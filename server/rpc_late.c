@@ -2,7 +2,8 @@
  *
  * A call is `waiting` while its client owes something: the rest of a request that has begun, or of
  * a finished call's answer the fetching. The connection counts such calls and looks at them when
- * the first may be late (http2_guard.c). A stream between two requests owes nothing.
+ * the first may be late (http2_guard.c). A stream between two requests owes nothing, but for
+ * methods of which only a few run at a time (DR_RPC_OWES_NEXT).
  *
  * Memory that calls hold is counted for the server and for the connection. A connection may hold
  * as much as is left for all the others, so that one alone never takes everything, and a small
@@ -16,8 +17,9 @@ static bool owes_request(const dr_call *call)
     if (!call->started || call->half_closed || call->paused || call->inflation) {
         return false;
     }
-    bool many = call->method->flags & DR_RPC_CLIENT_STREAM;
-    return !many || !dr_grpc_reader_is_empty(&call->reader);
+    unsigned flags = call->method->flags;
+    bool may_rest = flags & DR_RPC_CLIENT_STREAM && !(flags & DR_RPC_OWES_NEXT);
+    return !may_rest || !dr_grpc_reader_is_empty(&call->reader);
 }
 
 static bool owes_fetching(const dr_call *call)
@@ -63,8 +65,11 @@ void dr__call_end_late(dr_call *call)
         return;
     }
     dr_error late;
-    dr_fail(&late, DR_DEADLINE_EXCEEDED, "%s: the request was not whole %llu ms after it began",
-            call->method->path, (unsigned long long)call->server->options.request_timeout_ms);
+    bool many = call->method->flags & DR_RPC_OWES_NEXT;
+    dr_fail(&late, DR_DEADLINE_EXCEEDED, "%s: the %s was not whole %llu ms after %s",
+            call->method->path, many ? "next request" : "request",
+            (unsigned long long)call->server->options.request_timeout_ms,
+            many ? "the last one" : "it began");
     dr__call_abort(call, &late);
 }
 

@@ -246,7 +246,7 @@ const dr_rpc_method dr_registry_methods[] = {
     {
         .path = "/dreamd.v1.Registry/RegisterCheckpoint",
         .request = &dreamd__v1__register_checkpoint_request__descriptor,
-        .flags = DR_RPC_CLIENT_STREAM,
+        .flags = DR_RPC_CLIENT_STREAM | DR_RPC_OWES_NEXT,
         .on_start = dr_rpc_register_start,
         .on_message = dr_rpc_register_part,
         .on_half_closed = dr_rpc_register_half_closed,

@@ -15,6 +15,7 @@ import pytest
 
 from conftest import BUILD, Daemon
 from dreamd_stubs import Client, details, make_zoo, registry, simulation
+from test_metrics import Scrape, until
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
@@ -266,6 +267,41 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing(daemon, client, zoo):
     time.sleep(0.5)
     assert names(client) == []
     assert list((daemon.folder / "data" / "incoming").iterdir()) == []
+
+
+def test_uploads_that_send_nothing_make_room(start_daemon, zoo):
+    """As many as there may be, each silent at another place; those behind them are not locked out for long."""
+    daemon = start_daemon("--zoo", zoo, "--request-timeout", "2s")
+    with daemon.channel() as channel:
+        client = Client(channel)
+        silence = threading.Event()
+
+        def silent(messages):
+            yield from messages
+            silence.wait(60)
+
+        try:
+            some = list(parts(zoo / "one", name="silent", finish=False))
+            calls = [client.registry.RegisterCheckpoint.future(silent(some[:number % 3])) for number in range(16)]
+            until(lambda: Scrape(daemon).value("dreamd_open_streams") == len(calls))
+            full = fails(grpc.StatusCode.RESOURCE_EXHAUSTED,
+                         lambda: client.registry.RegisterCheckpoint(parts(zoo / "one", name="other")))
+            assert details(full, "RetryInfo")
+            for call in calls:
+                fails(grpc.StatusCode.DEADLINE_EXCEEDED, call.result, "the next request was not whole 2000 ms after")
+            assert client.registry.RegisterCheckpoint(parts(zoo / "one", name="other")).created
+            slow = list(parts(zoo / "two", name="slow"))
+
+            def slowly():
+                for number, message in enumerate(slow):
+                    time.sleep(0.7 if number < 4 else 0)
+                    yield message
+
+            assert client.registry.RegisterCheckpoint(slowly()).created
+            assert "silent" not in names(client)
+            assert list((daemon.folder / "data" / "incoming").iterdir()) == []
+        finally:
+            silence.set()
 
 
 # ---- kill -9 ----
