@@ -13,7 +13,7 @@
 enum { BUCKETS = 1024, FULL_RETRY_MS = 1000 };
 
 struct dr_dm_env_worlds {
-    uint32_t count;
+    uint32_t count, agents;
     dr_dm_env_world *buckets[BUCKETS];
     dr_dm_env_world *oldest, *newest; /* that nobody has joined */
 };
@@ -115,6 +115,11 @@ dr_code dr_dm_env_worlds_add(dr_dm_env_worlds *worlds, dr_dm_env_world *world, d
     worlds->count++;
     add_idle(worlds, world);
     return DR_OK;
+}
+
+dr_dm_env_stats dr_dm_env_worlds_get_stats(const dr_dm_env_worlds *worlds)
+{
+    return (dr_dm_env_stats){worlds->count, worlds->agents};
 }
 
 /* ---- creating ---- */
@@ -231,11 +236,13 @@ void dr_dm_env_world_join(dr_dm_env_worlds *worlds, dr_dm_env_world *world, dr_d
         world->joins->previous = join;
     }
     world->joins = join;
+    worlds->agents++;
 }
 
 void dr_dm_env_world_leave(dr_dm_env_worlds *worlds, dr_dm_env_join *join)
 {
     dr_dm_env_world *world = join->world;
+    worlds->agents--;
     *(join->previous ? &join->previous->next : &world->joins) = join->next;
     if (join->next) {
         join->next->previous = join->previous;

@@ -57,6 +57,11 @@ void dr_dm_env_worlds_destroy(dr_dm_env_worlds *worlds);
 DR_CHECKED dr_code dr_dm_env_worlds_add(dr_dm_env_worlds *worlds, dr_dm_env_world *world,
                                         dr_error *err);
 
+typedef struct {
+    uint64_t worlds, agents; /* now */
+} dr_dm_env_stats;
+dr_dm_env_stats dr_dm_env_worlds_get_stats(const dr_dm_env_worlds *worlds);
+
 /* What may be said of one agent. */
 typedef struct {
     bool has_seed, has_continue;

@@ -117,29 +117,6 @@ static void write_web(dr_exposition *e, const dr_web *web)
                    "HTTP requests answered.");
 }
 
-/* ---- sessions ---- */
-
-static void write_sessions(dr_exposition *e, const dr_daemon *daemon)
-{
-    dr_sessions_stats s = dr_sessions_get_stats(daemon->sessions);
-    uint64_t busy = 0;
-    for (const dr_session *i = dr_sessions_after(daemon->sessions, 0); i; i = i->newer) {
-        busy += dr_session_is_at_work(i);
-    }
-    dr_exposition_family(e, "dreamd_sessions", DR_GAUGE,
-                         "Sessions that live; busy ones wait for rows.");
-    dr_exposition_count(e, s.sessions - busy, "state", "idle", NULL);
-    dr_exposition_count(e, busy, "state", "busy", NULL);
-    dr_metrics_one(e, "dreamd_session_rows", DR_GAUGE, s.rows, "Rows of all sessions.");
-    dr_metrics_one(e, "dreamd_session_bytes", DR_GAUGE, s.bytes,
-                   "Memory of latents and kept replies of all sessions.");
-    dr_metrics_one(e, "dreamd_sessions_opened_total", DR_COUNTER, s.opened, "Sessions opened.");
-    dr_exposition_family(e, "dreamd_sessions_ended_total", DR_COUNTER,
-                         "Sessions that live no more, by what ended them.");
-    dr_exposition_count(e, s.opened - s.sessions - s.expired, "by", "close", NULL);
-    dr_exposition_count(e, s.expired, "by", "expiry", NULL);
-}
-
 /* ---- compute, storage ---- */
 
 typedef struct {
@@ -264,7 +241,7 @@ dr_code dr_metrics_write(dr_buf *body, const dr_metrics_sources *sources)
     write_totals(&e, sources);
     write_transport(&e, sources->server);
     write_web(&e, sources->web);
-    write_sessions(&e, sources->daemon);
+    dr_metrics_write_sessions(&e, sources->daemon);
     dr_metrics_write_models(&e, sources->daemon);
     write_compute(&e, sources->daemon);
     write_storage(&e, sources->daemon);

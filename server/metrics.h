@@ -27,6 +27,8 @@ void dr_metrics_one(dr_exposition *e, const char *name, dr_exposition_type type,
                     const char *help);
 /* metrics_models.c: the loaded models, and how surprised they were. */
 void dr_metrics_write_models(dr_exposition *e, const dr_daemon *daemon);
+/* metrics_sessions.c: sessions, in memory and on the disk, and the worlds of dm_env_rpc. */
+void dr_metrics_write_sessions(dr_exposition *e, const dr_daemon *daemon);
 /* metrics_process.c: memory, processor time, descriptors of this process. */
 void dr_metrics_write_process(dr_exposition *e);
 

@@ -93,6 +93,8 @@ static void on_group_done(dr_store_job *job)
     while (op) {
         dr_persist_op *next = op->next;
         dr_store_session_deinit(&op->row);
+        p->stats.waiting--;
+        *(op->error.code == DR_OK ? &p->stats.written : &p->stats.failed) += 1;
         explain(op);
         op->done(op);
         op = next;
@@ -134,6 +136,7 @@ void dr_persist_submit(dr_persist *p, dr_persist_op *op)
     op->next = NULL;
     *p->end = op;
     p->end = &op->next;
+    p->stats.waiting++;
     start(p);
 }
 
@@ -152,6 +155,11 @@ void dr_persist_drop(dr_persist *p, const char *id)
     memcpy(op->row.id, id, sizeof op->row.id);
     op->done = free_op;
     dr_persist_submit(p, op);
+}
+
+dr_persist_stats dr_persist_get_stats(const dr_persist *p)
+{
+    return p ? p->stats : (dr_persist_stats){0};
 }
 
 /* ---- leaving ---- */

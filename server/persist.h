@@ -34,6 +34,14 @@ void dr_persist_submit(dr_persist *persist, dr_persist_op *op);
 /* Deletes a session's row without anybody waiting for it. [loop] */
 void dr_persist_drop(dr_persist *persist, const char *id);
 
+typedef struct {
+    uint64_t written, failed;        /* rows: changed or deleted, since the start */
+    uint64_t waiting;                /* now */
+    uint64_t restored, not_restored; /* sessions, at the start */
+} dr_persist_stats;
+/* Of NULL all are 0. [loop] */
+dr_persist_stats dr_persist_get_stats(const dr_persist *persist);
+
 /* Puts what the catalogue has of sessions back into the table; `done` comes when all are there, or
  * DR_RESTORE_WAIT_MS are over: those that are not yet are answered UNAVAILABLE until they are. What
  * cannot be restored is logged and answered NOT_FOUND with its reason. [loop] */

@@ -10,7 +10,7 @@ struct dr_persist {
     bool running;                /* a job is on the storage thread */
     dr_store_job job;            /* of all that the running one took */
     dr_persist_op *taken;
-    size_t taken_count;
+    dr_persist_stats stats;
     void (*on_idle)(dr_persist *persist); /* nothing waits or runs any more; or NULL */
 
     /* ---- save_all ---- */

@@ -67,6 +67,7 @@ static void finish(dr_restore *r)
 static void give_up(dr_restore *r, const dr_error *why)
 {
     const char *id = r->list[r->next].id;
+    r->persist->stats.not_restored++;
     dr_error said;
     bool is_gone = why->code == DR_NOT_FOUND;
     dr_fail_field(&said, DR_NOT_FOUND, "session_id",
@@ -115,6 +116,7 @@ static void on_row(dr_store_job *job)
         return;
     }
     r->restored++;
+    r->persist->stats.restored++;
     dr_sessions_set_absent(r->daemon->sessions, session->id, "", NULL);
     if (!session->options.persist) {
         dr_persist_drop(r->persist, session->id); /* what comes now is not kept */

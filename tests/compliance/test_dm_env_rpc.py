@@ -19,6 +19,7 @@ import dm_env_worlds
 from conftest import BUILD, ROOT
 from dm_env_worlds import Stream, pack, sessions
 from dreamd_stubs import Client, arrays, put, simulation
+from test_metrics import Scrape
 
 sys.path.insert(0, str(ROOT / "tests/torture"))
 from daemon import Daemon as FailingDaemon  # noqa: E402
@@ -314,6 +315,23 @@ def test_a_cancelled_creation_leaves_nothing(channel, stream):
         other.responses.cancel()
     joined(stream)
     stream.leave()
+
+
+def test_worlds_and_their_agents_are_counted(served, channel, stream):
+    def counted():
+        scrape = Scrape(served)
+        return scrape.value("dreamd_dm_env_worlds"), scrape.value("dreamd_dm_env_agents")
+
+    worlds, agents = counted()
+    world = joined(stream)
+    other = Stream(channel)
+    other.join(world)
+    assert counted() == (worlds + 1, agents + 2)
+    other.leave()
+    stream.leave()
+    assert counted() == (worlds + 1, agents)
+    stream.ask(destroy_world=pb.DestroyWorldRequest(world_name=world))
+    assert counted() == (worlds, agents)
 
 
 def test_two_agents_of_one_world_have_sessions_of_their_own(channel, stream):

@@ -12,6 +12,7 @@ import pytest
 from conftest import BUILD, Daemon, running
 from dreamd_stubs import Client, details, make_zoo, put, registry, simulation
 from test_fork import actions, fails, fork, latents, same, state, walk
+from test_metrics import Scrape
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
@@ -240,6 +241,23 @@ def test_every_session_lives_through_a_restart_in_order(life):
     life.crash()  # it was not promised more than that
     fails(NOT_FOUND, lambda: info(life.client, session))
     info(life.client, twin)
+
+
+def test_what_becomes_of_sessions_on_the_disk_is_counted(life):
+    kept = life.client.open(rows=2, persist=True).session_id
+    life.client.open(rows=2)
+    for _ in range(3):
+        life.client.step(kept, actions(2))
+    scrape = Scrape(life.daemon)
+    assert scrape.value("dreamd_persistent_sessions") == 1 and scrape.total("dreamd_sessions") == 2
+    assert scrape.value("dreamd_session_writes_total", result="ok") == 4
+    assert scrape.value("dreamd_session_writes_total", result="failed") == 0
+    assert scrape.value("dreamd_session_writes_waiting") == 0
+    life.crash()
+    info(life.client, kept)
+    scrape = Scrape(life.daemon)
+    assert scrape.value("dreamd_sessions_restored_total", result="ok") == scrape.value("dreamd_persistent_sessions") == 1
+    assert scrape.value("dreamd_sessions_restored_total", result="failed") == 0
 
 
 def test_a_session_opened_from_given_latents_and_options_goes_on(life):
