@@ -15,6 +15,7 @@
 #include <stdio.h>
 
 #include "models/base/error.h"
+#include "server/limits.h"
 
 typedef const char *dr_option_text; /* owned by the dr_option_values */
 typedef uint64_t dr_option_count;
@@ -56,7 +57,8 @@ typedef struct {
     X(text, data, "./var", 0, 0, "folder of the catalogue and checkpoints")                      \
     X(text, zoo, "", 0, 0,                                                                       \
       "folder of checkpoints to register at start; default: beside the program")                 \
-    X(count, compute_threads, "0", 0, 256, "threads that compute; 0 = one a processor")          \
+    X(count, compute_threads, "0", 0, DR_COMPUTE_THREADS_MAX,                                    \
+      "threads that compute; 0 = one a processor")                                               \
     X(count, quantum_us, "250", 20, 1e6,                                                         \
       "microseconds of work after which others may come between")                                \
     X(time, queue_wait, "10s", 1, 3.6e6, "refuse requests with more work than this before them") \
@@ -71,7 +73,7 @@ typedef struct {
     X(text, log_format, "text", 0, 0, "text or json")                                            \
     X(flag, log_requests, "false", 0, 0, "a line for every call")                                \
     X(time, log_slow, "10s", 1, 1e10, "a warning for a call with one reply that takes longer")   \
-    X(bytes, message_max, "64MiB", 1024, 1 << 30, "largest request")                             \
+    X(bytes, message_max, "64MiB", 1024, DR_MESSAGE_BYTES_MAX, "largest request")                \
     X(bytes, received_max, "512MiB", 65536, 1e15, "requests being received, all calls together") \
     X(bytes, answers_max, "1GiB", 65536, 1e15, "answers not fetched yet, all calls together")    \
     X(count, connections_max, "1024", 1, 1e6, "clients at a time")                               \
