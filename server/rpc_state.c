@@ -30,6 +30,9 @@ static dr_code get_state(dr_call *call, dr_room *room, const Dreamd__V1__GetStat
         code = dr_wire_rows(&rows, &count, request->rows, session->options.rows, arena, err);
     }
     if (code == DR_OK) {
+        code = dr_session_check_finite(session, rows, count, err);
+    }
+    if (code == DR_OK) {
         code = dr_room_take(&bytes, room, daemon, call, dr_state_bytes(session, NULL, count), err);
     }
     if (code == DR_OK) {

@@ -300,29 +300,68 @@ bool dr_ending_is_met(const dr_ending *ending, const dr_noise_key *key, float co
     return drawn >= cont; /* drawn is below 1: with continue 1 it goes on */
 }
 
-dr_code dr_session_check_alive(const dr_session *session, const uint32_t *rows, uint32_t count,
-                               dr_error *err)
+/* Numbers of rows for a message: the first eight, and how many there are. */
+typedef struct {
+    char text[128];
+    uint32_t count;
+} row_list;
+
+static void list_row(row_list *list, uint32_t row)
 {
-    char list[96] = "";
-    size_t length = 0;
-    uint32_t ended = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t row = rows ? rows[i] : i;
-        if (session->row[row].ended && ++ended <= 8) {
-            length += (size_t)snprintf(list + length, sizeof list - length, "%s%u",
-                                       ended > 1 ? ", " : "", row);
-        }
+    char one[16];
+    if (++list->count <= 8) {
+        snprintf(one, sizeof one, "%s%u", list->count > 1 ? ", " : "", row);
+    } else {
+        snprintf(one, sizeof one, "%s", list->count == 9 ? ", ..." : "");
     }
-    if (ended == 0) {
+    size_t length = strlen(list->text);
+    snprintf(list->text + length, sizeof list->text - length, "%s", one);
+}
+
+static dr_code refuse_rows(dr_error *err, const row_list *list, const char *reason, const char *why)
+{
+    if (list->count == 0) {
         return DR_OK;
     }
     dr_fail_field(err, DR_FAILED_PRECONDITION, "rows",
-                  "%u of the selected rows have ended (%s%s): Reset them, or select others", ended,
-                  list, ended > 8 ? ", ..." : "");
+                  "%u of the selected rows %s (%s): Reset them, or select others", list->count, why,
+                  list->text);
     if (err) {
-        err->reason = "ROW_ENDED";
+        err->reason = reason;
     }
     return DR_FAILED_PRECONDITION;
+}
+
+dr_code dr_session_check_alive(const dr_session *session, const uint32_t *rows, uint32_t count,
+                               dr_error *err)
+{
+    row_list ended = {0};
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t row = rows ? rows[i] : i;
+        if (session->row[row].ended) {
+            list_row(&ended, row);
+        }
+    }
+    return refuse_rows(err, &ended, "ROW_ENDED", "have ended");
+}
+
+dr_code dr_session_check_finite(const dr_session *session, const uint32_t *rows, uint32_t count,
+                                dr_error *err)
+{
+    row_list broken = {0};
+    size_t width = (size_t)session->model->state_width;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t row = rows ? rows[i] : i;
+        const float *state = session->states + row * width;
+        float sum = 0; /* x * 0 is 0 for what is finite */
+        for (size_t k = 0; k < width; k++) {
+            sum += state[k] * 0;
+        }
+        if (sum != 0) {
+            list_row(&broken, row);
+        }
+    }
+    return refuse_rows(err, &broken, "ROW_NOT_FINITE", "are infinite or not a number");
 }
 
 void dr_row_reset(dr_row *row)

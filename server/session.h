@@ -113,8 +113,9 @@ struct dr_session {
 
     uint64_t committed_step_id;
     bool busy;
-    float *states; /* [rows, state_width] */
-    dr_row *row;   /* [rows] */
+    bool is_starting; /* its rows are on their way to their first starts: not open yet */
+    float *states;    /* [rows, state_width] */
+    dr_row *row;      /* [rows] */
     /* What a change makes of its rows, in its order; NULL until the first one. */
     float *scratch;      /* [rows, state_width] */
     dr_row *row_scratch; /* [rows] */
@@ -196,6 +197,9 @@ void dr_session_keep_reply(dr_session *session, const dr_step_claim *claim);
 /* Before a step: FAILED_PRECONDITION naming the rows that have ended. */
 DR_CHECKED dr_code dr_session_check_alive(const dr_session *session, const uint32_t *rows,
                                           uint32_t count, dr_error *err);
+/* Before a latent leaves as a state: FAILED_PRECONDITION naming the rows that no SetState takes. */
+DR_CHECKED dr_code dr_session_check_finite(const dr_session *session, const uint32_t *rows,
+                                           uint32_t count, dr_error *err);
 /* A row after a reset: alive, at a start, its plan forgotten by the commit. */
 void dr_row_reset(dr_row *row);
 

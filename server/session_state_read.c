@@ -1,4 +1,5 @@
 /* session_state_read.c: rows from their tensors, of our own disk or of anybody's. */
+#include <float.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,7 +44,7 @@ static dr_code read_parts(dr_state_rows *out, dr_wire_tensors *tensors, const dr
         dr_code code =
             dr_wire_take_exact(&data, tensors, name, DR_F32, rows, part->shape.rank, dims, err);
         if (code == DR_OK && is_foreign) {
-            code = check_floats(name, data, rows, width, -3.4e38f, 3.4e38f, err);
+            code = check_floats(name, data, rows, width, -FLT_MAX, FLT_MAX, err);
         }
         if (code != DR_OK) {
             return code;
@@ -135,8 +136,8 @@ static dr_code read_warm(dr_state_rows *out, dr_wire_tensors *tensors, const dr_
         /* Of a Discrete these are chances. */
         bool is_choice = served->manifest->action_space->leaves[0].kind == DR_SPACE_DISCRETE;
         code = check_floats(DR_STATE_WARM_PLAN, data, rows,
-                            2 * (size_t)(horizon * served->action_width), is_choice ? 0 : -3.4e38f,
-                            is_choice ? 1 : 3.4e38f, err);
+                            2 * (size_t)(horizon * served->action_width), is_choice ? 0 : -FLT_MAX,
+                            is_choice ? 1 : FLT_MAX, err);
     }
     out->has_warm = code == DR_OK;
     if (code == DR_OK) {
