@@ -173,10 +173,11 @@ static void on_opened(dr_keeping *keeping, const dr_error *kept)
     dr_error err = *kept;
     if (err.code == DR_OK) {
         err.code = dr_rpc_describe(&fc->described, session, dr_call_arena(call), &err);
-    } else if (fc->is_new && !session->closed) {
-        dr_sessions_close(keeping->daemon->sessions, session);
     }
     if (err.code != DR_OK) {
+        if (fc->is_new) {
+            dr_rpc_take_back(keeping->daemon, session);
+        }
         dr_call_finish(call, &err);
         return;
     }

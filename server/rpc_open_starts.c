@@ -28,6 +28,7 @@ static void on_back(dr_loop_item *item)
 {
     dr_open_starts *os = (dr_open_starts *)((char *)item - offsetof(dr_open_starts, item));
     dr_session *session = os->session;
+    session->is_starting = false;
     os->error = os->verb.work.error;
     if (os->error.code == DR_OK) {
         dr_session_place(session);
@@ -110,6 +111,6 @@ dr_code dr_open_starts_begin(bool *waits, dr_open_starts *os, dr_arena *arena, d
         dr_session_abandon(session);
         dr_session_release(session);
     }
-    *waits = code == DR_OK;
+    *waits = session->is_starting = code == DR_OK;
     return code;
 }

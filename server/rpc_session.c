@@ -113,6 +113,17 @@ static dr_code open_session(dr_session **out, bool *waits, open_call *oc, dr_err
     return code;
 }
 
+void dr_rpc_take_back(dr_daemon *daemon, dr_session *session)
+{
+    if (session->closed) {
+        return;
+    }
+    if (session->options.persist) {
+        dr_persist_drop(daemon->persist, session->id);
+    }
+    dr_sessions_close(daemon->sessions, session);
+}
+
 static void on_opened(dr_keeping *keeping, const dr_error *kept)
 {
     open_call *oc = (open_call *)((char *)keeping - offsetof(open_call, keeping));
@@ -121,10 +132,11 @@ static void on_opened(dr_keeping *keeping, const dr_error *kept)
     dr_error err = *kept;
     if (err.code == DR_OK) {
         err.code = dr_rpc_describe(&described, session, dr_call_arena(oc->call), &err);
-    } else if (oc->is_new && !session->closed) {
-        dr_sessions_close(oc->daemon->sessions, session);
     }
     if (err.code != DR_OK) {
+        if (oc->is_new) {
+            dr_rpc_take_back(oc->daemon, session);
+        }
         dr_call_finish(oc->call, &err);
         return;
     }

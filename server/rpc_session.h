@@ -19,6 +19,8 @@ struct dr_open_starts {
 /* *waits: `done` comes later, on the loop. Otherwise the rows are there, or `err` says why not. */
 DR_CHECKED dr_code dr_open_starts_begin(bool *waits, dr_open_starts *starts, dr_arena *arena,
                                         dr_error *err);
+/* Closes a session whose opening failed in the end, on the disk too: nobody knows of it. */
+void dr_rpc_take_back(dr_daemon *daemon, dr_session *session);
 /* What OpenSession and Fork say of a new session's name and life; 0 and "" are fine. */
 DR_CHECKED dr_code dr_rpc_check_lasting(const char *label, const char *request_id, uint64_t ttl_ms,
                                         dr_error *err);

@@ -10,7 +10,7 @@
 #include "models/base/mem.h"
 #include "server/sessions_impl.h"
 
-enum { BUCKETS = 1 << 14, FULL_RETRY_MS = 1000 };
+enum { BUCKETS = 1 << 14, FULL_RETRY_MS = 1000, OPENING_RETRY_MS = 20 };
 
 struct dr_sessions {
     dr_loop *loop;
@@ -212,6 +212,15 @@ dr_code dr_sessions_find_opened(dr_session **out, const dr_sessions *table, cons
         return dr_fail_field(err, DR_ALREADY_EXISTS, "request_id",
                              "request_id \"%s\" has opened session %s with another request",
                              request_id, session->id);
+    }
+    if (session && session->is_starting) {
+        dr_fail(err, DR_UNAVAILABLE,
+                "request_id \"%s\" is opening a session at this moment: try again", request_id);
+        if (err) {
+            err->reason = "SESSION_OPENING";
+            err->retry_after_ms = OPENING_RETRY_MS;
+        }
+        return DR_UNAVAILABLE;
     }
     if (!session && request_id[0]) {
         dr_code code = dr__absents_check_request(&table->absents, request_id, err);

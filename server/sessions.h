@@ -46,7 +46,7 @@ void dr_sessions_set_incomplete(dr_sessions *table, bool is_incomplete);
 /* Answered SESSION_EXPIRED from now on. */
 void dr_sessions_add_expired(dr_sessions *table, const char *id);
 /* The session that `request_id` opened, renewed, or NULL where none did; ALREADY_EXISTS where it
- * was by another request. */
+ * was by another request, UNAVAILABLE (SESSION_OPENING) while its rows are not at their starts. */
 DR_CHECKED dr_code dr_sessions_find_opened(dr_session **out, const dr_sessions *table,
                                            const char *request_id, uint64_t request_hash,
                                            dr_error *err);

@@ -1,5 +1,7 @@
 """Starts from the checkpoint's starts.safetensors: what Reset makes of them, and bad ones."""
 
+import concurrent.futures
+import contextlib
 import time
 
 import grpc
@@ -111,6 +113,31 @@ def test_opening_with_starts_twice_opens_once(client):
     one = client.open(request_id="starts", rows=3, start_source=FILE)
     assert client.open(request_id="starts", rows=3, start_source=FILE).session_id == one.session_id
     assert client.step(one.session_id, np.ones((3, 2)), step_id=1).committed_step_id == 1
+
+
+def test_who_opens_it_meanwhile_is_asked_to_come_again(served):
+    """Nobody hears of a session whose rows are still on their way to their starts."""
+    with contextlib.ExitStack() as stack, concurrent.futures.ThreadPoolExecutor(4) as pool:
+        clients = [Client(stack.enter_context(served.channel())) for _ in range(4)]
+        answers = []
+        for number in range(5):
+            answers += pool.map(lambda client: opened(client, f"many {number}"), clients)
+        refused = [error for error in answers if isinstance(error, grpc.RpcError)]
+        assert refused and len(refused) < len(answers)
+        for error in refused:
+            assert error.code() == grpc.StatusCode.UNAVAILABLE
+            assert details(error, "ErrorInfo").reason == "SESSION_OPENING" and details(error, "RetryInfo")
+        ready = {s.session_id: s.status for s in answers if not isinstance(s, grpc.RpcError)}
+        assert set(ready.values()) == {simulation.SESSION_STATUS_READY} and len(ready) == 5
+        for session in ready:
+            clients[0].simulation.CloseSession(simulation.CloseSessionRequest(session_id=session))
+
+
+def opened(client, request_id):
+    try:
+        return client.open(request_id=request_id, rows=20000, start_source=FILE)
+    except grpc.RpcError as error:
+        return error
 
 
 def test_an_opening_that_comes_too_late_leaves_nothing_at_work(client):
