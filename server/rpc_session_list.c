@@ -6,6 +6,7 @@
 
 #include "models/base/mem.h"
 #include "server/rpc_commit.h"
+#include "server/rpc_registry.h"
 #include "server/rpc_session.h"
 #include "server/rpc_simulation.h"
 
@@ -58,9 +59,8 @@ static dr_code read_page(uint64_t *after, uint32_t *size, const Dreamd__V1__List
     return DR_OK;
 }
 
-void dr_rpc_list_sessions(dr_call *call, const void *message)
+static void list(dr_call *call, const Dreamd__V1__ListSessionsRequest *request, const char *model)
 {
-    const Dreamd__V1__ListSessionsRequest *request = message;
     dr_daemon *daemon = dr_call_get_service(call);
     dr_arena *arena = dr_call_arena(call);
     Dreamd__V1__ListSessionsResponse reply = DREAMD__V1__LIST_SESSIONS_RESPONSE__INIT;
@@ -75,7 +75,7 @@ void dr_rpc_list_sessions(dr_call *call, const void *message)
     const dr_session *session = code == DR_OK ? dr_sessions_after(daemon->sessions, after) : NULL;
     for (; code == DR_OK && session && reply.n_sessions < size; session = session->newer) {
         after = session->serial;
-        if (!is_of_model(session, request->model)) {
+        if (!is_of_model(session, model)) {
             continue;
         }
         Dreamd__V1__Session *described = dr_arena_alloc(arena, sizeof *described);
@@ -93,6 +93,44 @@ void dr_rpc_list_sessions(dr_call *call, const void *message)
     }
     reply.next_page_token = token;
     dr_call_reply(call, &reply.base);
+}
+
+/* An alias or a digest: which version that is, the catalogue says. */
+typedef struct {
+    dr_registry_job rj; /* first */
+    const Dreamd__V1__ListSessionsRequest *request;
+    dr_store_version found;
+} resolve_job;
+
+static dr_code run_resolve(dr_registry_job *rj, dr_store *store, dr_error *err)
+{
+    resolve_job *r = (resolve_job *)rj;
+    return dr_store_resolve(&r->found, store, r->request->model, err);
+}
+
+static void answer_resolve(dr_registry_job *rj)
+{
+    resolve_job *r = (resolve_job *)rj;
+    char model[DR_MODEL_REFERENCE_MAX + 1];
+    snprintf(model, sizeof model, "%s@%llu", r->found.model, (unsigned long long)r->found.version);
+    list(rj->call, r->request, model);
+}
+
+void dr_rpc_list_sessions(dr_call *call, const void *message)
+{
+    const Dreamd__V1__ListSessionsRequest *request = message;
+    const char *at = strchr(request->model, '@');
+    if (!at || at[1 + strspn(at + 1, "0123456789")] == '\0') {
+        list(call, request, request->model);
+        return;
+    }
+    resolve_job *r = (resolve_job *)dr_registry_job_create(call, sizeof *r);
+    if (r) {
+        r->rj.run = run_resolve;
+        r->rj.answer = answer_resolve;
+        r->request = request;
+        dr_registry_job_submit(&r->rj);
+    }
 }
 
 static void on_row_deleted(dr_keeping *keeping, const dr_error *err)

@@ -93,6 +93,18 @@ def test_sessions_are_listed_in_pages(client):
     assert len(seen) == len(set(seen))
 
 
+def test_sessions_are_listed_by_what_an_alias_or_a_digest_names(client):
+    session = client.open()
+    name, version = session.model.split("@")
+    client.registry.SetAlias(registry.SetAliasRequest(name=name, alias="listed", version=int(version)))
+    for model in (name, session.model, f"{name}@listed", f"{name}@latest", f"{name}@{session.checkpoint}"):
+        page = client.simulation.ListSessions(simulation.ListSessionsRequest(model=model, page_size=1000))
+        assert session.session_id in [s.session_id for s in page.sessions], model
+    for model in (f"{name}@99", "nobody"):
+        assert not client.simulation.ListSessions(simulation.ListSessionsRequest(model=model)).sessions
+    fails(NOT_FOUND, lambda: client.simulation.ListSessions(simulation.ListSessionsRequest(model=f"{name}@nowhere")), "nowhere")
+
+
 def test_an_idle_session_expires_and_says_so(client):
     session = client.open(ttl_ms=50)
     time.sleep(0.3)
