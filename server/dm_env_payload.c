@@ -220,7 +220,7 @@ static double fit(const dr_dm_env_spec *spec, double bound)
     double least = least_of(spec->dtype), most = most_of(spec->dtype);
     bound = bound < least ? least : bound > most ? most : bound;
     bound = spec->dtype == TYPE(FLOAT) ? (double)(float)bound : bound;
-    return spec->is_action && isinf(bound) ? copysign(DR_DM_ENV_ACTION_BOUND, bound) : bound;
+    return spec->is_action && isinf(bound) ? copysign(DR_ACTION_MAX, bound) : bound;
 }
 
 double dr_dm_env_low(const dr_dm_env_spec *spec, size_t index)

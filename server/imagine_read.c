@@ -95,6 +95,9 @@ static dr_code take_given(dr_imagine *im, dr_wire_tensors *tensors, dr_error *er
     int64_t by_candidate[] = {im->candidates, im->horizon}, shared[] = {im->horizon};
     code = dr_wire_take_sequences(&im->given, tensors, "action", im->leaf, im->rows, beyond - 1,
                                   beyond == 3 ? by_candidate : shared, err);
+    if (code == DR_OK) {
+        code = dr_wire_check_actions(tensors, "action", im->leaf, err);
+    }
     return code == DR_OK ? dr_wire_tensors_end(tensors, "action", err) : code;
 }
 

@@ -78,6 +78,7 @@
 #define DR_RESTORE_WAIT_MS 500         /* a start waits so long for sessions to come back */
 #define DR_SESSION_HISTORY_MAX 4096    /* recent states of a row; their bytes are the session's */
 #define DR_STARTS_MAX (1 << 24)        /* in a starts.safetensors */
+#define DR_ACTION_MAX 1e6              /* and -1e6: actions, where their space goes no further */
 #define DR_VERB_BYTES_MAX (128u << 20) /* what one request may have computed */
 #define DR_VERB_BYTES_ALL (1ull << 30) /* what all requests under way may */
 #define DR_OUTPUTS_MAX 64              /* names in one request, outputs of one verb */
@@ -100,7 +101,6 @@
 #define DR_DM_ENV_WORLD_IDLE_MS (3600u * 1000) /* nobody has joined it for so long: it goes */
 #define DR_DM_ENV_SPECS_BYTES (16u << 20)      /* of one agent: bounds, an element each */
 #define DR_DM_ENV_REQUESTED_MAX 4096           /* observations of a step, repeats included */
-#define DR_DM_ENV_ACTION_BOUND 1e6             /* of actions that the model does not bound */
 
 /* ---- compute ---- */
 #define DR_COMPUTE_THREADS_MAX 256

@@ -109,8 +109,9 @@ static dr_code take_plan(dr_plan_call *pc, dr_wire_tensors *tensors, dr_error *e
     }
     int64_t shape[DR_SPACE_RANK_MAX + 1] = {pc->plan.settings.horizon};
     memcpy(shape + 1, leaf->shape, sizeof *shape * (size_t)leaf->rank);
-    return dr_wire_take_floats(pc->plan.means, tensors, "plan", pc->count, leaf->rank + 1, shape,
-                               err);
+    dr_code code =
+        dr_wire_take_floats(pc->plan.means, tensors, "plan", pc->count, leaf->rank + 1, shape, err);
+    return code == DR_OK ? dr_wire_check_actions(tensors, "plan", leaf, err) : code;
 }
 
 /* From the request, or from an earlier plan of the session. */

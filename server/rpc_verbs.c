@@ -128,8 +128,13 @@ static dr_code take_action(dr_verb_call *vc, dr_verb_input *inputs, dr_wire_tens
                            dr_error *err)
 {
     const dr_space *space = vc->served->manifest->action_space;
-    return dr_wire_take_space(inputs, &vc->verb.input_count, tensors, "action", space, vc->count,
-                              dr_call_arena(vc->call), err);
+    int first = vc->verb.input_count;
+    dr_code code = dr_wire_take_space(inputs, &vc->verb.input_count, tensors, "action", space,
+                                      vc->count, dr_call_arena(vc->call), err);
+    for (uint32_t i = 0; i < space->leaf_count && code == DR_OK; i++) {
+        code = dr_wire_check_actions(tensors, inputs[first + (int)i].name, &space->leaves[i], err);
+    }
+    return code;
 }
 
 dr_code dr_verb_take_observation(dr_verb_call *vc, dr_verb_input *inputs, dr_wire_tensors *tensors,

@@ -72,6 +72,10 @@ DR_CHECKED dr_code dr_wire_take_sequences(dr_verb_input *out, dr_wire_tensors *t
 DR_CHECKED dr_code dr_wire_take_space(dr_verb_input *out, int *count, dr_wire_tensors *tensors,
                                       const char *prefix, const dr_space *space, uint32_t rows,
                                       dr_arena *arena, dr_error *err);
+/* Actions of a Box [..., shape of the leaf] that were taken: beyond their bounds is fine, as it is
+ * in most environments, but not so far that it could only be a mistake (DR_ACTION_MAX). */
+DR_CHECKED dr_code dr_wire_check_actions(const dr_wire_tensors *tensors, const char *name,
+                                         const dr_space_leaf *leaf, dr_error *err);
 /* state.<part> [rows, ...], all parts, into states [rows, state_width]. */
 DR_CHECKED dr_code dr_wire_take_state(float *states, dr_wire_tensors *tensors,
                                       const dr_model *model, uint32_t rows, dr_error *err);

@@ -184,6 +184,58 @@ dr_code dr_wire_take_space(dr_verb_input *out, int *count, dr_wire_tensors *tens
     return DR_OK;
 }
 
+/* How far an action may be on the side of this bound. */
+static double reach_of(double bound)
+{
+    return isfinite(bound) && fabs(bound) > DR_ACTION_MAX ? fabs(bound) : DR_ACTION_MAX;
+}
+
+/* The index of the first that is out of reach, or `count`. */
+static size_t find_out_of_reach(const dr_tensor *t, const dr_space_leaf *leaf, size_t count)
+{
+    float piece[256];
+    size_t size = dr_dtype_size(t->dtype);
+    for (size_t first = 0; first < count; first += DR_COUNT(piece)) {
+        size_t n = count - first < DR_COUNT(piece) ? count - first : DR_COUNT(piece);
+        dr_dtype_to_f32(piece, t->dtype, (const uint8_t *)t->data + first * size, n);
+        bool is_far = false; /* one look for all of them */
+        for (size_t i = 0; i < n; i++) {
+            is_far |= fabsf(piece[i]) > (float)DR_ACTION_MAX;
+        }
+        for (size_t i = 0; i < n && is_far; i++) {
+            size_t k = (first + i) % (size_t)leaf->count;
+            if (piece[i] < -reach_of(leaf->low[k]) || piece[i] > reach_of(leaf->high[k])) {
+                return first + i;
+            }
+        }
+    }
+    return count;
+}
+
+dr_code dr_wire_check_actions(const dr_wire_tensors *tensors, const char *name,
+                              const dr_space_leaf *leaf, dr_error *err)
+{
+    size_t index;
+    const dr_wire_tensor *t = dr__wire_find(tensors, name, &index);
+    if (!t || leaf->kind != DR_SPACE_BOX || !dr_dtype_is_float(t->tensor.dtype)) {
+        return DR_OK;
+    }
+    size_t size = dr_dtype_size(t->tensor.dtype), count = t->tensor.bytes / size;
+    size_t at = find_out_of_reach(&t->tensor, leaf, count), k = at % (size_t)leaf->count;
+    if (at == count) {
+        return DR_OK;
+    }
+    char field[48];
+    float value;
+    dr_dtype_to_f32(&value, t->tensor.dtype, (const uint8_t *)t->tensor.data + at * size, 1);
+    snprintf(field, sizeof field, "raw_contents[%zu]", index);
+    return dr_fail_field(err, DR_INVALID_ARGUMENT, field,
+                         "tensor \"%.64s\": element %zu is %g, expected %g to %g (the action space "
+                         "has %g to %g)",
+                         t->name, at, (double)value, -reach_of(leaf->low[k]),
+                         reach_of(leaf->high[k]), leaf->low[k], leaf->high[k]);
+}
+
 dr_code dr_wire_take_floats(float *values, dr_wire_tensors *tensors, const char *name,
                             uint32_t rows, int rank, const int64_t *shape, dr_error *err)
 {

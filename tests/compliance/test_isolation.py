@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, Daemon
-from dreamd_stubs import Client, arrays, make_zoo, put, simulation
+from dreamd_stubs import Client, arrays, details, make_zoo, put, simulation
 from imagination import ask, collect
 
 ROWS = 24
@@ -138,6 +138,52 @@ def test_what_is_not_finite_does_not_come_in(client, value):
             call()
         expected = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.DATA_LOSS}
         assert caught.value.code() in expected, (number, caught.value)
+
+
+@pytest.mark.parametrize("value", [3e38, -3e38, 1.1e6])
+def test_an_action_that_can_only_be_a_mistake_is_named(client, value):
+    """What is finite and absurd would make latents that are not. Further than the space is fine, as it is in Gymnasium."""
+    session = client.open("tiny", rows=3, seed=3).session_id
+    bad = np.array([[0, 0], [0, value], [0, 0]], "<f4")
+    seen = dict(observation__state=np.zeros((3, 3), "<f4"), observation__angle=np.zeros(3, "<f4"))
+    client.step(session, np.clip(bad, -1e6, 1e6), step_id=1)
+    calls = [
+        lambda: client.step(session, bad),
+        lambda: client.simulation.Step(put(simulation.StepRequest(session_id=session), action=bad.astype("<f8"))),
+        lambda: client.simulation.Observe(put(simulation.ObserveRequest(session_id=session), **seen, action=bad)),
+        lambda: list(client.simulation.Imagine(ask(session, actions=bad[:, None]))),
+        lambda: list(client.simulation.Imagine(ask(session, actions=bad[:, None, None], outputs=["return"]))),
+        lambda: client.simulation.Plan(put(simulation.PlanRequest(
+            session_id=session, settings=simulation.PlannerSettings(horizon=1)), plan=bad[:, None])),
+    ]
+    for call in calls:
+        with pytest.raises(grpc.RpcError) as caught:
+            call()
+        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert "element 3 is" in caught.value.details() and "expected -1e+06 to 1e+06 (the action space has" in caught.value.details()
+        assert details(caught.value, "BadRequest").field_violations[0].field.startswith("raw_contents[")
+    assert client.step(session, np.zeros((3, 2)), step_id=2).committed_step_id == 2
+    assert all(np.isfinite(array).all() for array in client.state(session).values())
+
+
+def test_a_row_that_is_not_a_number_is_not_saved(client):
+    """No SetState would take it: who saves hears of it, not who restores."""
+    session = client.open("tiny", rows=ROWS, seed=3)
+    step(client, session, 0)
+    sicken(client, session)
+    step(client, session, 1)
+    request = simulation.GetStateRequest(session_id=session.session_id)
+    with pytest.raises(grpc.RpcError) as caught:
+        client.simulation.GetState(request)
+    assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert "3 of the selected rows" in caught.value.details() and "(0, 7, 23)" in caught.value.details()
+    assert details(caught.value, "ErrorInfo").reason == "ROW_NOT_FINITE"
+    request.rows.rows.extend([1, 8])
+    assert len(client.simulation.GetState(request).tensors) > 0
+    reset = simulation.ResetRequest(session_id=session.session_id)
+    reset.rows.rows.extend(SICK)
+    client.simulation.Reset(reset)
+    client.simulation.GetState(simulation.GetStateRequest(session_id=session.session_id))
 
 
 # ---- memory ----

@@ -209,6 +209,7 @@ class SimulationServicer(object):
 
     def GetState(self, request, context):
         """Everything of some rows that matters: SetState elsewhere goes on bit-identically.
+        FAILED_PRECONDITION (ROW_NOT_FINITE): a latent is infinite or not a number.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
