@@ -12,6 +12,7 @@
 #include "client/envs/env.h"
 #include "models/base/check.h"
 #include "models/base/mem.h"
+#include "models/tensor/gemm.h"
 #include "server/learn.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
@@ -186,6 +187,7 @@ static dr_code run_command(dr_learn_options *o, const dr_option_values *values, 
         code = make_spaces(&run.spaces, kind, err);
     }
     run.name = o->checkpoint_name[0] ? o->checkpoint_name : kind ? kind->name : "learned";
+    dr_gemm_blas_init(); /* before there is a thread */
     if (!code)
         code = dr_learn_run(&run, err);
     dr_learn_deinit(&run);

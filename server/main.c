@@ -1,9 +1,10 @@
-/* main.c: choose a command, nothing else. */
+/* main.c: choose a command; what would be wrong for every one of them is refused here. */
 #include <stdio.h>
 #include <string.h>
 
 #include "models/base/check.h"
 #include "models/base/text.h"
+#include "models/tensor/kernels.h"
 #include "server/cmd_fsck.h"
 #include "server/cmd_learn.h"
 #include "server/cmd_serve.h"
@@ -34,7 +35,9 @@ static void print_usage(FILE *file)
     }
     fputs(
         "\ndreamd COMMAND --help has examples and the options of a command; dreamd --version says\n"
-        "what this program was made of. dreamctl --help is about talking to it.\n",
+        "what this program was made of. dreamctl --help is about talking to it.\n"
+        "DREAMD_ISA=plain or avx2 says which kernels compute; otherwise the fastest of the "
+        "machine.\n",
         file);
 }
 
@@ -53,6 +56,11 @@ static const char *find_nearest(const char *word)
 int main(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "";
+    dr_error err;
+    if (dr_kernels_check(&err) != DR_OK) {
+        fprintf(stderr, "dreamd: %s\n", err.message);
+        return 2;
+    }
     for (size_t i = 0; i < DR_COUNT(COMMANDS); i++) {
         if (strcmp(word, COMMANDS[i].word) == 0) {
             return COMMANDS[i].run(argc - 1, argv + 1);

@@ -21,7 +21,8 @@ FILES = {
     "dreamctl": {},
 }
 ENVIRONMENT = {
-    "dreamd": {"DREAMD_<OPTION>": "each option is also a variable: --data as DREAMD_DATA; a flag comes before it"},
+    "dreamd": {"DREAMD_<OPTION>": "each option is also a variable: --data as DREAMD_DATA; a flag comes before it",
+               "DREAMD_ISA": "plain or avx2: which kernels compute; otherwise the fastest that the machine has"},
     "dreamctl": {"DREAMD_ADDRESS": "host:port of the daemon, where --address does not say"},
 }
 

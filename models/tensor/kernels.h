@@ -104,7 +104,7 @@ const dr_kernels *dr_kernels_avx2(void);
 
 /* The fastest table of this machine, or the lower one that DREAMD_ISA (plain, avx2) asks for.
  * Chosen at the first call, then the same for the life of the process. A value of DREAMD_ISA
- * that cannot be met is passed over here: programs call dr_kernels_check() when they start. */
+ * that cannot be met is passed over here: main() asks dr_kernels_check(). */
 const dr_kernels *dr_kernels_best(void);
 /* dr_kernels_best()->name: results are recorded with it. */
 const char *dr_kernels_name(void);

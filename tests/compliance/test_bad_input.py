@@ -5,6 +5,7 @@ in the message, whatever else it says.
 """
 
 import json
+import os
 import re
 import resource
 import shutil
@@ -426,6 +427,14 @@ def test_a_wrong_option_is_wrong_usage(tmp_path, options, words):
     assert code == 2
     for word in words:
         assert word in said
+
+
+@pytest.mark.parametrize("command", [["serve", "--listen", "127.0.0.1:0"], ["learn", "--env", "pendulum", "--out", "out"]])
+def test_an_instruction_set_that_does_not_exist(tmp_path, command):
+    said = subprocess.run([str(BUILD / "dreamd"), *command], capture_output=True, text=True, timeout=10, cwd=tmp_path,
+                          env={**os.environ, "DREAMD_ISA": "sse9"})
+    assert said.returncode == 2 and not list(tmp_path.iterdir())
+    assert 'DREAMD_ISA is "sse9", allowed are plain and avx2' in said.stderr
 
 
 # ---- a full disk ----
