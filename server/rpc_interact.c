@@ -45,7 +45,7 @@ struct entry {
     entry *next;
     uint64_t bytes; /* of the request */
     bool is_queued; /* has its turn to end */
-    bool is_answered, is_idle, is_sent;
+    bool is_idle, is_sent;
     uint8_t *held; /* the packed answer, while it waits for those before it */
     size_t held_length;
     bool held_in_block; /* not in the arena */
@@ -169,7 +169,6 @@ static void on_answer(dr_call *inner, const dr_inner_answer *given, const dr_err
 {
     entry *e = dr_inner_get_ud(inner);
     stream *s = e->stream;
-    e->is_answered = true;
     if (s->is_over) {
         return;
     }

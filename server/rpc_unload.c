@@ -7,7 +7,6 @@ typedef struct {
     dr_registry_job rj;
     const char *reference;
     dr_store_version found;
-    bool is_resolved;
 } version_job;
 
 static dr_code run_resolve(dr_registry_job *rj, dr_store *store, dr_error *err)

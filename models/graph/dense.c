@@ -81,7 +81,6 @@ static dr_code make_shared_room(dr_compiled *c, dr_error *err)
     if (!rows) {
         return DR_OK;
     }
-    c->dense_scratch_floats = scratch_max;
     c->dense_scratch = dr_mem_alloc(scratch_max * sizeof(float));
     return c->dense_scratch ? dr_packed_create(&c->dense_inputs, NULL, in, rows, err)
                             : dr_mem_fail(err, "the gradients of a linear layer");

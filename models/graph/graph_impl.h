@@ -207,10 +207,9 @@ struct dr_compiled {
     int dense_count;
     dr_packed *dense_inputs; /* learn: room to pack what was multiplied with one of them */
     float *dense_scratch;    /* learn: a gradient that must be added to another */
-    size_t dense_scratch_floats;
-    float *memory;      /* data, extra, constants */
-    float *gradients;   /* learn */
-    size_t tile_offset; /* learn: of the one tile that all operations share */
+    float *memory;           /* data, extra, constants */
+    float *gradients;        /* learn */
+    size_t tile_offset;      /* learn: of the one tile that all operations share */
     size_t memory_floats, gradient_floats;
     double flops;
 };
