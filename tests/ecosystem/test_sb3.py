@@ -60,6 +60,14 @@ def test_what_ends_a_world_is_told_in_its_words():
     worlds.close()
 
 
+def test_options_that_worlds_do_not_have_are_refused():
+    worlds = WorldVecEnv(2, model="cartpole")
+    worlds.set_options({"start_index": 3})
+    with pytest.raises(dreamd.Error, match="options: is .*start_index.*, expected none"):
+        worlds.reset()
+    worlds.close()
+
+
 @pytest.mark.parametrize("model", ["cartpole", "pendulum"])
 def test_its_ppo_learns_in_them(model):
     worlds = VecNormalize(VecMonitor(WorldVecEnv(16, model=model, horizon=50)))

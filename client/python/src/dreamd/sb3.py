@@ -14,6 +14,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from .envs import WorldVectorEnv
+from .errors import invalid
 
 try:
     from stable_baselines3.common.vec_env import VecEnv
@@ -37,6 +38,8 @@ class WorldVecEnv(VecEnv):
 
     def reset(self) -> Any:
         seeds = self._seeds if any(seed is not None for seed in self._seeds) else None
+        if any(self._options):
+            raise invalid("options", f"is {self._options}, expected none: all worlds of a VecEnv are reset alike")
         observations, _ = self.worlds.reset(seed=seeds)
         self.reset_infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         self._reset_seeds()
