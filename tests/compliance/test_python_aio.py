@@ -117,6 +117,13 @@ def test_an_error_is_the_same_one_class(served):
     assert (error.code, error.field) == (StatusCode.INVALID_ARGUMENT, "rows")
 
 
+def test_a_client_of_another_event_loop_says_so(served):
+    client = connect(served)
+    assert asyncio.run(client.models())
+    with pytest.raises(dreamd.Error, match="belongs to the event loop .* asyncio.run makes a new one each time"):
+        asyncio.run(client.models())
+
+
 def test_a_step_whose_reply_is_lost_is_made_once(served):
     link = Link(served)
 

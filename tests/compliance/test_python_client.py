@@ -1,5 +1,6 @@
 """The Python package against a live daemon: sessions, models, errors, and what is repeated when a link breaks."""
 
+import copy
 import importlib
 import inspect
 import pickle
@@ -336,7 +337,7 @@ def test_an_error_carries_code_field_and_words(client):
     (lambda s: s.plan(horizon=-1), "settings.horizon: is -1"),
     (lambda s: s.step([0.0], rows=[-1]), "rows: is .* expected indices of rows, from 0, or a mask"),
     (lambda s: s.step([0.0], rows=[0.5]), "rows: is .* expected indices"),
-    (lambda s: s.reset(seed=-1), "seed: is .* expected whole numbers, 0 or more"),
+    (lambda s: s.reset(seed=-1), "seed: is .* expected whole numbers from 0 to"),
     (lambda s: s.fork(copies=-1), "copies: is -1"),
     (lambda s: s.imagine(policy="random", horizon="long"), "horizon: is 'long'"),
 ])
@@ -352,6 +353,34 @@ def test_no_daemon_says_how_to_start_one():
         client.models()
     assert caught.value.code is StatusCode.UNAVAILABLE
     assert "no daemon answers at 127.0.0.1:1; `dreamd serve --listen 127.0.0.1:1` starts one" in str(caught.value)
+
+
+def test_of_several_daemons_that_are_gone_all_are_named():
+    both = ["127.0.0.1:1", "127.0.0.1:2"]
+    for attempt in (dreamd.connect(both).models, lambda: dreamd.connect(both).open("pendulum"), dreamd.connect(both).sessions,
+                    lambda: dreamd.connect(both).attach("mine"), lambda: dreamd.envs.WorldEnv("pendulum", address=both)):
+        with pytest.raises(dreamd.Error) as caught:
+            attempt()
+        assert caught.value.code is StatusCode.UNAVAILABLE
+        assert ("none of 127.0.0.1:1, 127.0.0.1:2 takes the call; the last one: no daemon answers at 127.0.0.1:2; `dreamd serve"
+                in str(caught.value))
+
+
+def test_the_daemon_s_http_port_is_told_from_no_daemon(served):
+    with dreamd.connect(served.http, retries=0) as client, pytest.raises(dreamd.Error) as caught:
+        client.models()
+    assert f"what answers at {served.http} does not speak gRPC" in str(caught.value)
+    assert "no daemon" not in str(caught.value)
+
+
+def test_what_holds_a_connection_is_not_copied_and_says_what_is(served, client):
+    env = gymnasium.make("dreamd/pendulum-v0", address=served.address)
+    with client.open("pendulum") as session:
+        for one in (client, session, env, dreamd.aio.connect(served.address)):
+            for attempt in (pickle.dumps, copy.deepcopy):
+                with pytest.raises(TypeError, match=r"cannot be copied or pickled: connect, .* `get_state\(\)`"):
+                    attempt(one)
+    env.close()
 
 
 def test_this_machine_is_not_asked_through_a_proxy(served, monkeypatch):

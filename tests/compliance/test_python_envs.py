@@ -255,6 +255,11 @@ def test_what_a_world_shows_is_not_what_it_keeps(make):
     first += 100
     masked, _ = envs.reset(seed=9, options={"reset_mask": np.array([True, False])})
     assert masked[1].tobytes() == kept[1].tobytes()
+    env = make(gymnasium.make, "dreamd/pendulum-v0", render_mode="rgb_array").unwrapped
+    for observation in (env.reset(seed=0)[0], env.step(np.zeros(1, np.float32))[0], env.set_state(env.get_state())):
+        frame = env.render()
+        observation[:] = 0, 1, 0
+        assert env.render().tobytes() == frame.tobytes()
 
 
 def test_a_world_goes_back_to_where_it_was(make):

@@ -77,7 +77,14 @@ class ClientCore:
                 if error.code not in UNREACHABLE:
                     raise
                 lost = error
-        raise lost
+        raise self.nowhere(lost)
+
+    def nowhere(self, last: Error) -> Error:
+        """The failure of the address that was asked last, said of all."""
+        if len(self.addresses) == 1 or last.code not in UNREACHABLE:
+            return last
+        return Error(last.code, f"none of {', '.join(self.addresses)} takes the call; the last one: {last.details}",
+                     reason=last.reason, field=last.field, retry_after=last.retry_after)
 
     def _everywhere(self, method: str, request: Any, timeout: float | None, again: bool) -> Flow[Any]:
         """A change that all daemons must make. Returns the first one's answer."""
@@ -126,7 +133,7 @@ class ClientCore:
                 if error.code not in (*UNREACHABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
                     raise
                 refused = error
-        raise refused
+        raise self.nowhere(refused)
 
     def attach(self, session_id: str, timeout: float | None) -> Flow[SessionCore]:
         deadline = self.patience.deadline(timeout)
@@ -144,7 +151,7 @@ class ClientCore:
             yield from core.start_saved(timeout)
             return core
         assert missing is not None
-        raise missing
+        raise self.nowhere(missing)
 
     def sessions(self, model: str, timeout: float | None) -> Flow[list[SessionInfo]]:
         """Of all daemons that answer."""
@@ -159,7 +166,7 @@ class ClientCore:
                     raise
                 lost.append(error)
         if len(lost) == len(self.addresses):
-            raise lost[0]
+            raise self.nowhere(lost[-1])
         return found
 
     def _sessions(self, address: str, model: str, deadline: Deadline) -> Flow[list[SessionInfo]]:

@@ -87,18 +87,19 @@ def once(address: str, method: str, request: Any, deadline: Deadline) -> Flow[An
 
 
 def repeat(address: str, method: str, request: Any, deadline: Deadline, patience: Patience,
-           effect: type[Call] | type[Collect] = Call) -> Flow[Any]:
+           effect: type[Call] | type[Collect] = Call, unsure: bool = False) -> Flow[Any]:
     """For what may be repeated: reads, and changes that carry a step id or a request id.
 
     Repeats after UNAVAILABLE and after an attempt's own DEADLINE_EXCEEDED, and while a repeat finds the first attempt
-    still running; the pauses double, with jitter, and are at least what the daemon asks for.
+    still running (`unsure`: or a change before it, which was given up); the pauses double, with jitter, and are at least
+    what the daemon asks for.
     """
     pause = BACK_OFF_FIRST
     for attempt in range(patience.retries + 1):
         try:
             return (yield effect(address, method, request, patience.attempt(deadline)))
         except Error as error:
-            transient = error.code in UNREACHABLE or (attempt > 0 and error.reason == "SESSION_BUSY")
+            transient = error.code in UNREACHABLE or ((unsure or attempt > 0) and error.reason == "SESSION_BUSY")
             wait = max(error.retry_after or 0.0, pause * random.uniform(0.5, 1.0))
             if not transient or attempt == patience.retries or wait >= deadline.left():
                 raise

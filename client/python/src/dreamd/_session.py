@@ -38,6 +38,7 @@ class SessionCore:
         self.info: SessionInfo = messages.read_session(session)
         self.committed: int = session.committed_step_id
         self.closed = False
+        self.unsure = False  # a change was given up before its answer came: it was made, or not, or still is
         self.journal: Journal | None = None
         self.on_their_way = 0  # changes in a stream whose answers have not come
         self._ahead = 0  # what the daemon now there has committed plus this is `committed`
@@ -51,24 +52,26 @@ class SessionCore:
     # ---- carrying requests ----
 
     def _reach(self, method: str, request: Any, deadline: Deadline, commits: bool = False,
-               effect: type[Call] | type[Collect] = Call) -> Flow[Any]:
+               effect: type[Call] | type[Collect] = Call, unsure: bool = False) -> Flow[Any]:
         if self.closed:
             raise Error(grpc.StatusCode.NOT_FOUND, "the session was closed by this client", field="session_id")
         lost: Error | None = None
+        moved = True
         for round_ in range(ROUNDS):
             request.session_id = self.info.session_id
             if commits:
                 request.step_id = self.committed - self._ahead + 1 + self.on_their_way
             try:
-                return (yield from repeat(self.address, method, request, deadline, self.client.session_patience, effect))
+                return (yield from repeat(self.address, method, request, deadline, self.client.session_patience, effect, unsure))
             except Error as error:
                 if self.journal is None or not _is_lost(error) or deadline.passed() or round_ == ROUNDS - 1:
-                    if lost is not None and error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    if lost is not None and (error.code is grpc.StatusCode.DEADLINE_EXCEEDED or not moved):
                         raise lost from error  # why there was no time left says more than that there was none
                     raise
                 lost = error
             moved = yield from self._move(lost, deadline)
             if not moved:  # nobody is there: perhaps its daemon comes back
+                lost = self.client.nowhere(lost)
                 yield Sleep(min(BACK_OFF_FIRST * 2 ** min(round_, 6), BACK_OFF_MOST, deadline.left()))
         raise AssertionError("a loop that returns or raises")
 
@@ -121,7 +124,17 @@ class SessionCore:
     def commit(self, method: str, request: Any, timeout: float | None, save: bool = False) -> Flow[Any]:
         """A change: once, whatever is lost on the way."""
         deadline = self.client.patience.deadline(timeout)
-        reply = yield from self._reach(f"Simulation/{method}", request, deadline, commits=True)
+        unsure, self.unsure = self.unsure, True
+        try:
+            reply = yield from self._reach(f"Simulation/{method}", request, deadline, commits=True, unsure=unsure)
+        except Error as error:
+            self.unsure = unsure or error.code in UNREACHABLE
+            if unsure and is_overtaken(error):
+                raise Error(error.code, "a change before this one was given up, and was made all the same: `refresh()` goes on "
+                                        "after it; the very same call again gets its answer",
+                            reason=error.reason, field=error.field, committed_step_id=error.committed_step_id) from error
+            raise
+        self.unsure = False
         self.committed = reply.committed_step_id + self._ahead
         if self.journal is not None:
             self.journal.note(f"Simulation/{method}", request, reply, commits=True)
@@ -173,7 +186,7 @@ class SessionCore:
         request = pb.ResetRequest(start_source=messages.start_number(start, state))
         self._select(request, rows, outputs, raw)
         if seed is not None:
-            request.seeds.extend(arguments.whole_numbers("seed", seed, "whole numbers, 0 or more"))
+            request.seeds.extend(arguments.whole_numbers("seed", seed, f"whole numbers from 0 to {(1 << 64) - 1}"))
         request.start_indices.extend(arguments.whole_numbers("start_indices", start_indices, "indices of starts, from 0"))
         write_state(request, state)
         return (yield from self._change("Reset", request, timeout))
@@ -291,10 +304,15 @@ class SessionCore:
         return assemble(chunks, count, self.committed)
 
     def get(self, timeout: float | None) -> Flow[SessionInfo]:
-        """Where the session stands; adopts the committed step id."""
+        """Where the session stands; adopts the committed step id. A change that was given up and still runs is waited for."""
         deadline = self.client.patience.deadline(timeout)
-        reply = yield from self._reach("Simulation/GetSession", pb.GetSessionRequest(), deadline)
-        self.info = messages.read_session(reply.session)
+        while True:
+            reply = yield from self._reach("Simulation/GetSession", pb.GetSessionRequest(), deadline)
+            self.info = messages.read_session(reply.session)
+            if not (self.unsure and self.info.busy) or deadline.passed():
+                break
+            yield Sleep(min(BACK_OFF_FIRST, deadline.left()))
+        self.unsure = self.unsure and self.info.busy
         moved = self.committed != self.info.committed_step_id + self._ahead
         self.committed = self.info.committed_step_id + self._ahead
         if moved and self.journal is not None:
@@ -313,6 +331,11 @@ class SessionCore:
         except Error as error:
             if error.code is not grpc.StatusCode.NOT_FOUND:
                 raise
+
+
+def is_overtaken(error: Error) -> bool:
+    """The session has committed another change than this client knows of."""
+    return error.reason == "STEP_ID_GAP" or (error.field == "step_id" and error.code is grpc.StatusCode.INVALID_ARGUMENT)
 
 
 def _is_lost(error: Error) -> bool:

@@ -26,6 +26,11 @@ class SessionView:
         return self._core.info
 
     @property
+    def unsure(self) -> bool:
+        """A change was given up before its answer came (Ctrl-C, a deadline): `refresh` tells whether it was made."""
+        return self._core.unsure
+
+    @property
     def session_id(self) -> str:
         return self._core.info.session_id
 

@@ -37,6 +37,10 @@ class Wire:
         self._channels: dict[str, Any] = {}
         self._methods: dict[tuple[str, str], Any] = {}
 
+    def __reduce__(self) -> Any:  # all that makes calls has a Wire: clients, sessions, environments
+        raise TypeError("what holds connections to a daemon cannot be copied or pickled: connect, or make the environment, where "
+                        "it is used; `get_state()` says where a session or a world is, and can be pickled")
+
     def method(self, address: str, name: str) -> Any:
         """The callable of "Service/Method"."""
         found = self._methods.get((address, name))

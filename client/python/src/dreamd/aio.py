@@ -29,7 +29,7 @@ from ._stream import StreamCheck
 from ._view import SessionView
 from ._wire import Wire
 from .client import CLOSE_TIMEOUT, REGISTER_TIMEOUT, default_address
-from .errors import from_rpc, invalid
+from .errors import Error, from_rpc, invalid
 from .interact import METHOD, Exchange, Pending, Verbs, one_address, was_closed, was_ended
 from .types import (
     Autoreset,
@@ -66,8 +66,14 @@ class _Runner:
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self, flow: Flow[T]) -> T:
+        loop = asyncio.get_running_loop()
+        self._loop = self._loop or loop
+        if self._loop is not loop:
+            raise Error(grpc.StatusCode.FAILED_PRECONDITION, "this client belongs to the event loop in which it was first used, "
+                        "and asyncio.run makes a new one each time: connect in the loop that makes the calls")
         try:
             effect = next(flow)
             while True:
@@ -75,7 +81,7 @@ class _Runner:
                     result, failure = await self._perform(effect), None
                 except grpc.aio.AioRpcError as error:
                     assert not isinstance(effect, Sleep)
-                    failure = from_rpc(error, effect.address)
+                    failure = from_rpc(error, effect.address, effect.timeout)
                 effect = flow.send(result) if failure is None else flow.throw(failure)
         except StopIteration as done:
             value: T = done.value

@@ -98,7 +98,7 @@ class _Runner:
                     result, failure = self._perform(effect), None
                 except grpc.RpcError as error:
                     assert not isinstance(effect, Sleep)
-                    failure = from_rpc(error, effect.address)
+                    failure = from_rpc(error, effect.address, effect.timeout)
                 effect = flow.send(result) if failure is None else flow.throw(failure)
         except StopIteration as done:
             value: T = done.value
@@ -238,9 +238,9 @@ class Session(SessionView):
     `rows=[...]` selects some rows, by index or with a mask; `outputs=[...]` names what to return (a prefix names all below
     it); `raw=True` is the model's float32, not clamped to its space.
 
-    A change (reset, observe, step, set_state, fork_into) is made once, whatever is lost on the way: after UNAVAILABLE or
-    DEADLINE_EXCEEDED make the same call again, or `refresh()` to see whether it was made. Calls from several threads wait
-    for each other.
+    A change (reset, observe, step, set_state, fork_into) is made once, whatever is lost on the way: after UNAVAILABLE,
+    DEADLINE_EXCEEDED or Ctrl-C (`unsure`) make the same call again, or `refresh()` to see whether it was made. Calls from
+    several threads wait for each other.
     """
 
     def __init__(self, core: SessionCore, runner: _Runner) -> None:

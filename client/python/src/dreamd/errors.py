@@ -8,6 +8,9 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 
 NO_DAEMON = "no daemon answers at {address}; `dreamd serve --listen {address}` starts one (from the source tree: `make run`)"
+NOT_GRPC = "what answers at {address} does not speak gRPC: is it the daemon's gRPC port (7733 by default, where 7734 is HTTP)?"
+TOO_LATE = "no answer from {address} within {seconds:.3g} s: give it more `timeout=`, or less to do"
+FOREIGN = ("http1.x server", "Failed parsing HTTP/2", "Received http2 header with status")  # gRPC's words for it
 
 
 class Error(Exception):
@@ -55,16 +58,22 @@ def invalid(field: str, details: str) -> Error:
     return Error(grpc.StatusCode.INVALID_ARGUMENT, f"{field}: {details}", field=field)
 
 
-def from_rpc(failure: Any, address: str) -> Error:
-    """Makes an Error of grpc's (grpc.RpcError of a call, or grpc.aio.AioRpcError)."""
+def from_rpc(failure: Any, address: str, seconds: float | None = None) -> Error:
+    """Makes an Error of grpc's (grpc.RpcError of a call that had `seconds`, or grpc.aio.AioRpcError)."""
     code: grpc.StatusCode = failure.code()
     error = Error(code, failure.details() or code.name.lower().replace("_", " "))
     packed = next((value for key, value in failure.trailing_metadata() or () if key == "grpc-status-details-bin"), None)
     if packed:
         _read_details(error, packed)
+        return error
+    words = ""
+    if any(word in error.details for word in FOREIGN):
+        words = NOT_GRPC.format(address=address)
     elif code is grpc.StatusCode.UNAVAILABLE:
-        error = Error(code, f"{NO_DAEMON.format(address=address)} ({error.details})")
-    return error
+        words = NO_DAEMON.format(address=address)
+    elif code is grpc.StatusCode.DEADLINE_EXCEEDED and seconds is not None:
+        words = TOO_LATE.format(address=address, seconds=seconds)
+    return Error(code, f"{words} ({error.details})") if words else error
 
 
 def from_status(status: Any) -> Error:

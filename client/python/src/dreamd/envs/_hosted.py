@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 import gymnasium
 import numpy as np
 
 from .._arguments import mapping
+from .._session import is_overtaken
 from ..client import Client, Session, connect
-from ..errors import invalid
+from ..errors import Error, invalid
 from ..tensors import Array
 from ..types import Autoreset, Checkpoint, EndingRule, LatentMode, Reply, Start
 from .render import View, find_fps, find_view
 
 Observe = Literal["observation", "state"]
+T = TypeVar("T")
 
 
 class Hosted:
@@ -72,6 +74,17 @@ class Hosted:
         if self.observes == "state":
             return np.concatenate([reply[name].reshape(len(reply[name]), -1) for name in self.parts], axis=1, dtype=np.float32)
         return writable(reply.observation)
+
+    def change(self, verb: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        """Calls a verb of the session. Where a change before was broken off (Ctrl-C), worlds go on from where it left them."""
+        unsure = self.session.unsure
+        try:
+            return verb(*arguments, **options)
+        except Error as error:
+            if not (unsure and is_overtaken(error)):
+                raise
+        self.session.refresh()
+        return verb(*arguments, **options)
 
     def look(self) -> Any:
         """Observations [rows, ...] of where the worlds are, as decoded."""

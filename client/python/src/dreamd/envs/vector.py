@@ -64,8 +64,8 @@ class WorldVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             if group:
                 everyone = len(group) == self.num_envs
                 given = [one for one in (seeds[row] for row in group) if one is not None]
-                reply = self._hosted.session.reset(rows=None if everyone else group, outputs=[self._hosted.observes],
-                                                   seed=given or None)
+                reply = self._hosted.change(self._hosted.session.reset, rows=None if everyone else group,
+                                            outputs=[self._hosted.observes], seed=given or None)
                 self._put(self._hosted.read(reply), None if everyone else group)
         return writable(self._last), {}
 
@@ -104,12 +104,12 @@ class WorldVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def set_state(self, state: State, rows: Sequence[int] | None = None) -> Any:
         """Puts these worlds, as many as were saved, at saved states. Returns all observations, as decoded."""
-        self._hosted.session.set_state(state, rows=rows)
+        self._hosted.change(self._hosted.session.set_state, state, rows=rows)
         self._last = self._hosted.look()
         return writable(self._last)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        reply = self._hosted.session.step(actions, outputs=self._hosted.step_outputs)
+        reply = self._hosted.change(self._hosted.session.step, actions, outputs=self._hosted.step_outputs)
         self._last = self._hosted.read(reply)
         terminations, truncations = reply.terminated.copy(), reply.truncated.copy()
         return (writable(self._last), self._hosted.rewards(reply), terminations, truncations,

@@ -11,7 +11,7 @@ import numpy as np
 from .._arguments import array as to_array
 from ..client import Client
 from ..types import EndingRule, LatentMode, Start, State
-from ._hosted import Hosted, Observe, read_option
+from ._hosted import Hosted, Observe, read_option, writable
 
 
 class WorldEnv(gymnasium.Env[Any, Any]):
@@ -53,18 +53,19 @@ class WorldEnv(gymnasium.Env[Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         index = read_option(options, "start_index")
-        reply = self._hosted.session.reset(seed=seed, outputs=[self._hosted.observes],
-                                           start="file" if index is not None else None,
-                                           start_indices=[] if index is None else [index])
+        reply = self._hosted.change(self._hosted.session.reset, seed=seed, outputs=[self._hosted.observes],
+                                    start="file" if index is not None else None,
+                                    start_indices=[] if index is None else [index])
         self._last = _first(self._hosted.read(reply))
-        return self._last, {}
+        return writable(self._last), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         action = to_array("action", action, f"a value of {self.action_space}")
-        reply = self._hosted.session.step(action[np.newaxis], outputs=self._hosted.step_outputs)
+        reply = self._hosted.change(self._hosted.session.step, action[np.newaxis], outputs=self._hosted.step_outputs)
         self._last = _first(self._hosted.read(reply))
         info = {"continue": float(reply.continues[0])} if "continue" in reply else {}
-        return (self._last, float(self._hosted.rewards(reply)[0]), bool(reply.terminated[0]), bool(reply.truncated[0]), info)
+        return (writable(self._last), float(self._hosted.rewards(reply)[0]), bool(reply.terminated[0]),
+                bool(reply.truncated[0]), info)
 
     def get_state(self) -> State:
         """Where this world is, to go on from later, here or in another one: the same actions give the same future."""
@@ -72,9 +73,9 @@ class WorldEnv(gymnasium.Env[Any, Any]):
 
     def set_state(self, state: State) -> Any:
         """Goes back to a saved state. Returns its observation, as decoded."""
-        self._hosted.session.set_state(state)
+        self._hosted.change(self._hosted.session.set_state, state)
         self._last = _first(self._hosted.look())
-        return self._last
+        return writable(self._last)
 
     def render(self) -> Any:
         return None if self._hosted.view is None or self._last is None else self._hosted.view(self._last)
