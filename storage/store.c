@@ -294,6 +294,13 @@ dr_code dr__store_sweep_pending(dr_store *store, dr_error *err)
     }
 }
 
+void dr__store_sweep_quietly(dr_store *store)
+{
+    dr_error why;
+    dr_code code = dr__store_sweep_pending(store, &why);
+    (void)code;
+}
+
 dr_code dr__store_recover(dr_store *store, dr_error *err)
 {
     dr_code code = empty_incoming(store, err);

@@ -38,6 +38,8 @@ DR_CHECKED dr_code dr__store_open_untouched(dr_store **out, const char *folder, 
 DR_CHECKED dr_code dr__store_recover(dr_store *store, dr_error *err);
 /* The second half of that. */
 DR_CHECKED dr_code dr__store_sweep_pending(dr_store *store, dr_error *err);
+/* That, as at a start; where it fails too, a full disk perhaps, the next start does it. */
+void dr__store_sweep_quietly(dr_store *store);
 
 /* "FOLDER/<format>". */
 void dr__store_path(char out[DR_STORE_PATH_BYTES], const dr_store *store, const char *format, ...)
@@ -93,12 +95,18 @@ DR_CHECKED dr_code dr__session_check(dr__session_finding *finding, void *ud, dr_
 /* Deletes the sessions whose checkpoint is gone. */
 DR_CHECKED dr_code dr__session_drop_orphans(dr_store *store, dr_error *err);
 
-/* ---- checkpoint.c ---- */
+/* ---- ingest.c ---- */
 
 /* Commit that also remembers the checkpoint as seeded. */
 DR_CHECKED dr_code dr__ingest_commit(dr_store_version *out, int *created, dr_store_ingest *ingest,
                                      const dr_store_ingest_options *options, int seeded,
                                      dr_error *err);
+
+/* ---- checkpoint.c ---- */
+
+/* *out = 1 where the catalogue has it, whatever its files are like. */
+DR_CHECKED dr_code dr__checkpoint_is_catalogued(int *out, dr_store *store, const char *digest,
+                                                dr_error *err);
 /* 1 where the folder of that digest holds exactly that. `why` may be NULL. */
 int dr__checkpoint_is_intact(dr_store *store, const char *digest, dr_error *why);
 
