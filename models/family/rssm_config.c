@@ -53,7 +53,8 @@ static const dr_rssm_traits dialects[DR_RSSM_DIALECT_COUNT] = {
         .actor = DR_RSSM_NORMAL, .tanh_min_std = 0.1f},
     [DR_RSSM_SHEEPRL] = {
         .name = "sheeprl", .activation = DR_RSSM_SILU, .conv_activation = DR_RSSM_SILU,
-        .norm = DR_RSSM_NORM_LAYER, .gru = DR__RSSM_GRU_STATE_FIRST, .initial_learned = true,
+        .input_silu = true, .norm = DR_RSSM_NORM_LAYER,
+        .gru = DR__RSSM_GRU_STATE_FIRST, .initial_learned = true,
         .std = DR_RSSM_STD_SIGMOID2, .unimix = 0.01f, .prior_layers = 1,
         .convolution = DR__RSSM_SAME, .channels_first = true, .flat_channels_first = true,
         .map_channels_first = true, .symlog = true, .bins = 255, .continue_mode = true,

@@ -98,7 +98,9 @@ dr_node dr_rssm_advance(dr_graph *g, const dr_rssm_config *c, dr_rssm_state stat
     dr_node h = state.deter;
     if (c->traits->gru == DR__RSSM_GRU_BLOCKS)
         return blocks_cell(g, c, state, action);
-    dr_node x = dr__rssm_hidden(g, c, concat2(g, state.stoch, action), "rssm.input", c->hidden);
+    dr_rssm_activation activation = c->traits->input_silu ? DR_RSSM_SILU : c->activation;
+    dr_node x = concat2(g, state.stoch, action);
+    x = dr__rssm_hidden_as(g, c, x, "rssm.input", c->hidden, activation);
     switch (c->traits->gru) {
     case DR__RSSM_GRU_BLOCK_CELL:
         return block_cell(g, c, x, h);

@@ -33,6 +33,7 @@ typedef enum {
 typedef struct dr_rssm_traits {
     const char *name;
     dr_rssm_activation activation, conv_activation;
+    bool input_silu; /* rssm.input has SiLU whatever the config's activation is */
     dr_rssm_norm norm;
     bool hidden_bias; /* also beside a norm */
     dr__rssm_gru gru;
@@ -103,7 +104,9 @@ dr_node dr__rssm_normed(dr_graph *g, const dr_rssm_config *c, dr_node x, const c
 /* Whether a layer before the config's norm has a bias. */
 bool dr__rssm_hidden_bias(const dr_rssm_config *c);
 dr_node dr__rssm_activate(dr_graph *g, dr_rssm_activation activation, dr_node x);
-/* linear, norm, activation */
+/* linear, norm, activation: the config's, or a given one */
+dr_node dr__rssm_hidden_as(dr_graph *g, const dr_rssm_config *c, dr_node x, const char *name,
+                           int out, dr_rssm_activation activation);
 dr_node dr__rssm_hidden(dr_graph *g, const dr_rssm_config *c, dr_node x, const char *name, int out);
 dr_node dr__rssm_layers(dr_graph *g, const dr_rssm_config *c, dr_node x, const char *name,
                         dr_rssm_mlp sizes);

@@ -101,12 +101,18 @@ dr_node dr__rssm_activate(dr_graph *g, dr_rssm_activation activation, dr_node x)
 
 /* ---- layers ---- */
 
-dr_node dr__rssm_hidden(dr_graph *g, const dr_rssm_config *c, dr_node x, const char *name, int out)
+dr_node dr__rssm_hidden_as(dr_graph *g, const dr_rssm_config *c, dr_node x, const char *name,
+                           int out, dr_rssm_activation activation)
 {
     /* The norm's weights first: a learner draws weights in the order in which they appear. */
     norm_weights norm = find_norm(g, c, name, out);
     x = dr__rssm_linear(g, x, name, out, dr__rssm_hidden_bias(c));
-    return dr__rssm_activate(g, c->activation, apply_norm(g, c, x, norm));
+    return dr__rssm_activate(g, activation, apply_norm(g, c, x, norm));
+}
+
+dr_node dr__rssm_hidden(dr_graph *g, const dr_rssm_config *c, dr_node x, const char *name, int out)
+{
+    return dr__rssm_hidden_as(g, c, x, name, out, c->activation);
 }
 
 dr_node dr__rssm_layers(dr_graph *g, const dr_rssm_config *c, dr_node x, const char *name,

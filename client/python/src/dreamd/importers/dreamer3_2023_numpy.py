@@ -60,6 +60,7 @@ class Shape:
     unimix: float = 0.01
     activation: str = "silu"
     cnn_activation: str = "silu"
+    input_activation: str | None = None  # of the layer before the GRU, where it is not `activation`
     norm_eps: float = 1e-3
     decoupled: bool = False  # the posterior sees the embedding alone
     symlog_inputs: bool = True
@@ -83,6 +84,7 @@ class Model:
         self.w = {name: value.astype(np.float64) for name, value in tensors.items()}
         self.names, self.shape = names, shape
         self.activate, self.activate_cnn = ACTIVATIONS[shape.activation], ACTIVATIONS[shape.cnn_activation]
+        self.activate_input = ACTIVATIONS[shape.input_activation or shape.activation]
 
     # ---- layers ----
 
@@ -137,7 +139,9 @@ class Model:
 
     def advance(self, state, action):
         deter = state["deter"]
-        x = self.mlp([self.names.input], np.concatenate([state["stoch"].reshape(len(deter), -1), action], -1))
+        linear, norm = self.names.input
+        x = np.concatenate([state["stoch"].reshape(len(deter), -1), action], -1)
+        x = self.activate_input(self.norm(norm, self.linear(linear, x)))
         linear, norm = self.names.gru
         both = [deter, x] if self.shape.gru_state_first else [x, deter]
         reset, candidate, update = np.split(self.norm(norm, self.linear(linear, np.concatenate(both, -1))), 3, -1)

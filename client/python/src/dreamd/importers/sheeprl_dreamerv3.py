@@ -66,7 +66,7 @@ def split(saved):
 
 DENSE = ["algo.dense_act", "algo.world_model.encoder.dense_act", "algo.world_model.observation_model.dense_act",
          "algo.world_model.transition_model.dense_act", "algo.world_model.representation_model.dense_act",
-         "algo.world_model.recurrent_model.dense_act", "algo.world_model.reward_model.dense_act",
+         "algo.world_model.reward_model.dense_act",
          "algo.world_model.discount_model.dense_act", "algo.actor.dense_act", "algo.critic.dense_act"]
 CNN = ["algo.cnn_act", "algo.world_model.encoder.cnn_act", "algo.world_model.observation_model.cnn_act"]
 NORMS = ["algo.mlp_layer_norm", "algo.cnn_layer_norm", *(
@@ -76,6 +76,9 @@ NORMS = ["algo.mlp_layer_norm", "algo.cnn_layer_norm", *(
         *((part, ("layer_norm",)) for part in (
             "world_model.recurrent_model", "world_model.transition_model", "world_model.representation_model",
             "world_model.reward_model", "world_model.discount_model", "actor", "critic"))) for kind in kinds)]
+
+
+TORCH_NORM_EPS = 1e-5  # of a norm whose keywords say none
 
 
 def one_of_all(config, keys, default, read):
@@ -99,8 +102,15 @@ def norm_eps(config):
     for key in NORMS:
         name = "LayerNormChannelLast" if "cnn" in key else "LayerNorm"
         config.must_be(f"{key}.cls", f"sheeprl.models.models.{name}", f"sheeprl.models.models.{name}FP32")
-    keys = [f"{key}.kw.eps" for key in NORMS]
-    return one_of_all(config, keys, 1e-3, lambda key: config.number(key, 1e-3, 1e-12, 1))
+    keys = [f"{key}.kw" for key in NORMS]
+    return one_of_all(config, keys, 1e-3, lambda key: config.number(f"{key}.eps", TORCH_NORM_EPS, 1e-12, 1))
+
+
+def actor_unimix(config, unimix):
+    """The actor is built with algo.unimix; its own option, which later code reads, has to say the same."""
+    if config.number("algo.actor.unimix", unimix, 0, 1) != unimix:
+        config.fail("algo.actor.unimix", f"algo.unimix, {unimix}: the code gives the actor that one, whatever its own says")
+    return unimix
 
 
 def read_shape(config):
@@ -110,15 +120,16 @@ def read_shape(config):
     config.must_be("algo.world_model.encoder.symlog_inputs", True)
     shape = Shape(stoch=config.integer("algo.world_model.stochastic_size", 1),
                   classes=config.integer("algo.world_model.discrete_size", 2), vectors={}, images={},
-                  gru_state_first=True, decoder_channels_first=True, continue_mode=True)
+                  gru_state_first=True, input_activation="silu", decoder_channels_first=True, continue_mode=True)
     shape.unimix = config.number("algo.unimix", 0.01, 0, 1)
     shape.activation = activation(config, DENSE)
     shape.cnn_activation = activation(config, CNN)
     shape.norm_eps = norm_eps(config)
-    shape.decoupled = config.must_be("algo.world_model.decoupled_rssm", False, True)
+    decoupled = "algo.world_model.decoupled_rssm"
+    shape.decoupled = config.must_be(decoupled if config.has(decoupled) else "algo.decoupled_rssm", False, True)  # as earlier runs
     shape.actor_min_std = config.number("algo.actor.min_std", 0.1, 0, 1)
     shape.actor_init_std = config.number("algo.actor.init_std", 2.0, -100, 100)
-    shape.actor_unimix = config.number("algo.actor.unimix", config.get("algo.unimix", 0.01), 0, 1)
+    shape.actor_unimix = actor_unimix(config, shape.unimix)
     config.must_be("algo.actor.action_clip", 1.0)
     return shape
 
