@@ -147,6 +147,22 @@ def test_options_of_dreamerv3_torch(tmp_path, case):
     assert ("image" in manifest["observation_space"]["spaces"]) == (change in (torch_images,) or case == "image")
 
 
+@pytest.mark.parametrize("prefix", ["", "_orig_mod."])
+def test_what_explores_is_no_duplicate(tmp_path, prefix):
+    state = agent_tensors(prefix)
+    same = {name.replace("_task_behavior", "_expl_behavior"): value for name, value in state.items() if name.startswith("_task")}
+    write_torch(tmp_path / "file", {"agent_state_dict": state | same})
+    result = run(tmp_path, "dreamerv3-torch", CONFIG)
+    expect_open(tmp_path, result)
+    assert f"duplicates ({len(same)})" in result.stdout
+    (tmp_path / "out").rename(tmp_path / "before")
+    other = {f"_expl_behavior.{prefix}_networks.0.mean_layer.weight": np.zeros((2, 2), "<f4")}
+    write_torch(tmp_path / "file", {"agent_state_dict": state | other})
+    result = run(tmp_path, "dreamerv3-torch", CONFIG)
+    expect_open(tmp_path, result)
+    assert "exploration (1)" in result.stdout and "duplicates" not in result.stdout
+
+
 @pytest.mark.parametrize("change, options, words", [
     (lambda t: t, {"act": "GELU"}, ["act is 'GELU'"]),
     (lambda t: t, {"decoder": {"act": "ELU"}}, ["decoder.act is 'ELU'", "one activation"]),
@@ -414,6 +430,9 @@ def test_options_of_the_jax_code(tmp_path, shape, options, expected):
     (None, {"value__norm": "rms1em6"}, ["agent.value.norm", "one for all"]),
     (None, {"rewhead__output": "mse"}, ["rewhead.output is 'mse'"]),
     (None, {"enc__simple__depth": 3}, ["depth, 3"]),
+    (None, {"enc__simple__kernel": 3}, ["agent.enc.simple.kernel is 3", "5"]),
+    (None, {"dec__simple__kernel": 7}, ["agent.dec.simple.kernel is 7", "5"]),
+    (None, {"contdisc": "often"}, ["agent.contdisc is 'often'"]),
     (None, {"spaces": {"state": [4], "image": [12, 12, 3]}}, ["spaces", "state"]),
     (None, {"spaces": {"state": [3], "image": [12, 12, 1]}}, ["spaces", "image"]),
     (None, {"spaces": {"state": [3], "image": [12, 12, 3], "more": [2]}}, ["more"]),
@@ -425,6 +444,25 @@ def test_what_the_jax_importer_refuses(tmp_path, change, options, words):
         change(params)
     write_jax(tmp_path, params)
     expect_refusal(tmp_path, run(tmp_path, "dreamerv3-jax", jax_config(**options)), *words)
+
+
+def test_without_the_discount_in_continue_a_planner_multiplies_by_it(tmp_path):
+    write_jax(tmp_path, jax_params())
+    manifest = expect_open(tmp_path, run(tmp_path, "dreamerv3-jax", jax_config(contdisc=False, horizon=200)))
+    assert manifest["planning"]["discount"] == 1 - 1 / 200
+
+
+def test_a_decoder_of_fewer_layers_than_the_encoder(tmp_path):
+    params = jax_params()
+    wide, drawn = 6 * 6 * 6, Drawn(7)  # the same 12 x 12 pixels, from a first map of 6 x 6 x 6
+    for name, *shape in (("sp0/kernel", 2, 4, wide // 2), ("sp0/bias", wide), ("sp2/kernel", 2 * UNITS, wide), ("sp2/bias", wide),
+                         ("imgout/kernel", 5, 5, 6, 3)):
+        drawn.add(f"dec/{name}", *shape)
+    shorter = {name: value for name, value in params.items() if not name.startswith("dec/conv0")} | drawn
+    write_jax(tmp_path, shorter)
+    manifest = expect_open(tmp_path, run(tmp_path, "dreamerv3-jax", jax_config()))
+    assert manifest["observation_space"]["spaces"]["image"]["shape"] == [12, 12, 3]
+    assert manifest["config"]["decoder"]["mults"] == [1]
 
 
 def test_a_jax_file_cut_short(tmp_path):

@@ -92,6 +92,19 @@ def test_both_layouts_give_the_same_weights_and_their_probe_agrees(tmp_path, nam
     assert weights(tmp_path / "out") == weights(ROOT / "tests/golden/tdmpc2" / name)
 
 
+def test_modules_that_hold_the_heads_once_more_are_copies(tmp_path):
+    """So the newer layout was in its first weeks: `_detach_Qs.params.*` and `_target_Qs.params.*` beside `_..._Qs_params.*`."""
+    tensors = newer("state")
+    again = {name.replace("Qs_params", "Qs.params"): value for name, value in tensors.items() if "Qs_params" in name}
+    result = run(tmp_path, tensors | again)
+    assert result.returncode == 0, result.stderr
+    assert "duplicates (30)" in result.stdout and "entries of tensordict (10)" in result.stdout
+    alone = {name: value for name, value in again.items() if name.startswith("_target")}  # of something that is not there
+    stray = {name: value for name, value in tensors.items() if not name.startswith("_target")} | alone
+    (tmp_path / "out").rename(tmp_path.parent / f"{tmp_path.name}.before")
+    expect_refusal(tmp_path, run(tmp_path, stray), "_target_Qs.params.0", "no place")
+
+
 def test_the_target_heads_are_other_weights(tmp_path):
     assert run(tmp_path, newer("state")).returncode == 0
     result = run(tmp_path, out="target", flags=["--target-heads"])

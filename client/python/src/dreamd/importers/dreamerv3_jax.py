@@ -167,7 +167,8 @@ def find_images(p, config, spaces):
     """{key: (height, width, channels)} in the order of the space."""
     if not p.has("enc/cnn0/kernel"):
         return {}
-    layers, channels = p.layers("enc/cnn{}/kernel"), p.shape("enc/cnn0/kernel", 4)[2]
+    # A decoder's first map tells the size: it has a layer more than those that are numbered, imgout.
+    layers, channels = p.layers("dec/conv{}/kernel") + 1, p.shape("enc/cnn0/kernel", 4)[2]
     depth = len(p.tensors.get("dec/spnorm/scale", ()))
     cells = p.tensors["dec/sp0/bias"].size // max(1, depth) if p.has("dec/sp0/bias") else 0
     if not cells:
@@ -415,6 +416,13 @@ def find_shape(config, p, observations):
     return shape
 
 
+def discount(config):
+    """What a planner multiplies by: nothing where `continue` was trained to hold the discount."""
+    if config.must_be("agent.contdisc", True, False):
+        return 1.0
+    return 1.0 - 1.0 / config.number("agent.horizon", 333, 1, 1e9)
+
+
 def check_sizes(config, sizes):
     """mults and layers are compared as well: a config of another run rarely agrees in all."""
     rssm = "agent.dyn.rssm."
@@ -425,6 +433,7 @@ def check_sizes(config, sizes):
                       ("value", "value"), ("actor", "policy")):
         found = sizes.get(part, {})
         said += [(f"agent.{key}.{name}", found[name]) for name in ("layers", "units", "mults", "bins") if name in found]
+        said += [(f"agent.{key}.kernel", size) for size in found.get("kernels", [])]
     if "depth" in sizes["decoder"]:
         said.append(("agent.dec.simple.bspace", sizes["decoder"]["blocks"]))
     for key, found in said:
@@ -443,5 +452,5 @@ def convert(path, config_path, out, name, say, verbose=False):
     rssm_checkpoint.finish(rssm_checkpoint.Found(
         code=CODE, what="A DreamerV3 world model (2024, JAX)", config=sizes, observations=observations,
         action=action, discrete=shape.discrete_action, placer=p, model=Model(tensors, shape), left=left,
-        horizon=config.integer("agent.imag_length", 1, 15), discount=1.0,  # continue holds the discount
+        horizon=config.integer("agent.imag_length", 1, 15), discount=discount(config),
     ), path, out, name, say, verbose)

@@ -55,16 +55,21 @@ def check_served(config):
 
 # ---- which tensors there are ----
 
-LEFT = [("_expl_behavior.", "duplicates"), ("_task_behavior._world_model.", "duplicates"),
+EXPLORATION = "_expl_behavior."  # the same object as _task_behavior. in most runs, another where the run explores by plan
+LEFT = [("_task_behavior._world_model.", "duplicates"),
         ("_task_behavior._slow_value.", "target critic"), ("_task_behavior.ema_vals", "return normalisation")]
 
 
 def split(state):
     """The tensors of world model and behaviour without `_orig_mod.`, and a count of what was left by reason."""
     used, left, surplus = {}, {}, []
+    names = {str(full).replace("_orig_mod.", "") for full in state}
     for full, tensor in state.items():
         name = str(full).replace("_orig_mod.", "")
         reason = next((reason for prefix, reason in LEFT if name.startswith(prefix)), None)
+        if name.startswith(EXPLORATION):
+            same = name.replace(EXPLORATION, "_task_behavior.", 1)
+            reason = "duplicates" if same in names or "._world_model." in name else "exploration"
         if reason:
             left[reason] = left.get(reason, 0) + 1
         elif not name.startswith(("_wm.", "_task_behavior.")) or not isinstance(tensor, np.ndarray):

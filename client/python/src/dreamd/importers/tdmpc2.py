@@ -83,6 +83,12 @@ def discounts(config, tasks):
 
 # ---- tensors ----
 
+def is_copy(name, state):
+    """Detached heads; and in files of the newer layout's first weeks modules that hold the same parameters once more."""
+    alias = name.replace("_target_Qs.params.", "_target_Qs_params.", 1)
+    return name.startswith(("_detach_Qs_params.", "_detach_Qs.params.")) or alias != name and alias in state
+
+
 def split(state):
     """All that is used by the name it has in the file, and a count of what was left by reason."""
     used, left, surplus = {}, {}, []
@@ -91,7 +97,7 @@ def split(state):
         reason = None
         if name.endswith((".__batch_size", ".__device")):
             reason = "entries of tensordict"
-        elif name.startswith("_detach_Qs_params."):
+        elif is_copy(name, state):
             reason = "duplicates"
         elif not isinstance(value, np.ndarray):
             surplus.append(name)

@@ -139,7 +139,8 @@ def rnn_sizes(path, rnn, config, vae):
     sizes["actions"] = rnn["kernel"].shape[0] - units - latent - rest
     if sizes["actions"] < 1:
         raise ImportFailure(f"{path}: the LSTM reads {rnn['kernel'].shape[0]} numbers: {units} of its own and {latent} latents "
-                            "leave no action; expected at least one")
+                            "leave no action; expected at least one, or another number of mixtures than "
+                            f"{mixtures}: num_mixture of --config")
     return sizes
 
 
