@@ -10,12 +10,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "client/c/session.h"
-#include "client/ctl/ctl.h"
+#include "client/ctl/agent.h"
 
-#define CLOSE_TIMEOUT_MS 2000
 #define LOWEST_CONTINUE 0.5f
 
 typedef struct {
@@ -34,13 +32,6 @@ typedef struct {
     uint32_t steps; /* made by the rows that lived longest */
     double wall_s;
 } dream;
-
-static double now_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
 
 static bool has_head(const dreamd_session *session, const char *head)
 {
@@ -153,7 +144,7 @@ static int run(dream *d, dreamd_error *err)
     for (uint32_t i = 0; i < d->alive_count; i++) {
         d->alive[i] = i;
     }
-    double started = now_s();
+    double started = ctl_now_s();
     int code = dreamd_act(d->session, DREAMD_MODE, NULL, err);
     if (code == DREAMD_OK) {
         code = take_actions(d, err);
@@ -163,7 +154,7 @@ static int run(dream *d, dreamd_error *err)
         d->steps += code == DREAMD_OK;
         ctl_progress("dreaming", d->steps, d->options->steps);
     }
-    d->wall_s = now_s() - started;
+    d->wall_s = ctl_now_s() - started;
     ctl_progress_end();
     return code;
 }
@@ -230,9 +221,7 @@ int ctl_agent_dream(const ctl_common *common, const ctl_dream_options *options)
         code = run(&d, &err);
     }
     json_t *value = code == DREAMD_OK ? results(&d) : NULL;
-    ctl_cancelled = 0; /* the session is closed even after Ctrl-C */
-    dreamd_set_timeout(client, CLOSE_TIMEOUT_MS);
-    dreamd_session_close(d.session, NULL);
+    ctl_close_session(client, d.session);
     dreamd_disconnect(client);
     free(d.alive);
     free(d.lived);

@@ -1,8 +1,7 @@
 /* agent_surprise.c: dreamctl agent --surprise: how well the model foresaw what really happened. */
 #include <math.h>
 
-#include "client/c/dreamd.h"
-#include "client/ctl/ctl.h"
+#include "client/ctl/agent.h"
 
 /* The mean and the largest of what a family has; of other things nothing is said. */
 static void add(ctl_surprise_sum *sum, const dreamd_session *session, const char *name)

@@ -2,12 +2,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "client/c/session.h"
 #include "client/ctl/ctl.h"
 
-#define CLOSE_TIMEOUT_MS 2000
 #define CHUNK_TIMEOUT_MS 600000 /* returns come when all is computed */
 
 static const char *const help =
@@ -47,13 +45,6 @@ typedef struct {
     char digest[65];
     double wall_s;
 } state;
-
-static double now_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
 
 /* ---- what is asked ---- */
 
@@ -192,7 +183,7 @@ static int imagine_all(state *s, dreamd_error *err)
                                                               .metadata = s->metadata},
                                   err);
     }
-    double started = now_s();
+    double started = ctl_now_s();
     if (code == DREAMD_OK) {
         code = dreamd_imagine(s->session, &s->imagine, &s->call, err);
     }
@@ -204,7 +195,7 @@ static int imagine_all(state *s, dreamd_error *err)
         is_whole = chunk.is_last;
         code = take(s, &chunk, err);
     }
-    s->wall_s = now_s() - started;
+    s->wall_s = ctl_now_s() - started;
     ctl_progress_end();
     if (code == DREAMD_OK && !is_whole) {
         code = dreamd__fail(err, DREAMD_INTERNAL, "the stream ended before its last chunk");
@@ -265,9 +256,7 @@ static int run(state *s, dreamd_client *client, dreamd_error *err)
         ctl_print(&s->arguments.common, summary(s));
     }
     if (s->model) {
-        ctl_cancelled = 0; /* the session is closed even after Ctrl-C */
-        dreamd_set_timeout(client, CLOSE_TIMEOUT_MS);
-        dreamd_session_close(s->session, NULL);
+        ctl_close_session(client, s->session);
     } else {
         dreamd_session_detach(s->session);
     }

@@ -116,8 +116,7 @@ static int run(state *s, dreamd_client *client, dreamd_error *err)
     s->random = s->seed;
     code = step_all(s, err);
     if (s->model) {
-        ctl_cancelled = 0; /* the session is closed even after Ctrl-C */
-        dreamd_session_close(s->session, NULL);
+        ctl_close_session(client, s->session);
     } else {
         dreamd_session_detach(s->session);
     }

@@ -64,6 +64,9 @@ extern bool ctl_wants_json;                 /* --json is among the arguments */
 
 /* Connected, or the error is printed and NULL returned. */
 dreamd_client *ctl_connect(const ctl_common *common);
+/* Ends a session that the command opened itself, within two seconds and even after Ctrl-C. NULL is
+ * fine. */
+void ctl_close_session(dreamd_client *client, dreamd_session *session);
 /* Prints an error as the user asked for it; returns CTL_FAILED. */
 int ctl_fail(const ctl_common *common, const dreamd_error *err);
 /* What the daemon says of itself, or the error is printed and NULL returned. (cmd_info.c) */
@@ -80,6 +83,7 @@ void ctl_print_table(const ctl_common *common, json_t *list, const char *const *
 
 /* ---- progress.c ---- */
 
+double ctl_now_s(void); /* a monotonic clock, in seconds */
 /* A bar on stderr where that is a terminal; nothing elsewhere. */
 void ctl_progress(const char *what, uint64_t done, uint64_t total);
 void ctl_progress_end(void);
@@ -124,29 +128,6 @@ typedef struct {
 int ctl_session_fork(const ctl_copies *copies, dreamd_error *err);
 int ctl_session_save(const ctl_copies *copies, dreamd_error *err);
 int ctl_session_restore(const ctl_copies *copies, dreamd_error *err);
-
-/* dreamctl agent --dream */
-typedef struct {
-    const char *model;
-    uint32_t rows, steps;
-    uint64_t seed;
-    bool mode, has_temperature;
-    double temperature;
-} ctl_dream_options;
-int ctl_agent_dream(const ctl_common *common, const ctl_dream_options *options);
-
-/* dreamctl agent --surprise */
-typedef struct {
-    double total, most;
-    uint64_t count;
-} ctl_surprise_sum;
-typedef struct {
-    ctl_surprise_sum kl, error; /* count 0: the model's family has no such thing */
-} ctl_surprise;
-/* Takes surprise.* out of the session's last reply; a first observation of an episode counts for
- * nothing. */
-void ctl_surprise_add(ctl_surprise *surprise, const struct dreamd_session *session, bool is_first);
-json_t *ctl_surprise_json(const ctl_surprise *surprise);
 
 int ctl_cmd_models(int argc, char **argv);
 int ctl_cmd_session(int argc, char **argv);

@@ -5,6 +5,8 @@
 
 #include "client/ctl/ctl.h"
 
+#define CLOSE_TIMEOUT_MS 2000
+
 volatile sig_atomic_t ctl_cancelled;
 bool ctl_wants_json;
 
@@ -106,6 +108,13 @@ dreamd_client *ctl_connect(const ctl_common *common)
         return NULL;
     }
     return client;
+}
+
+void ctl_close_session(dreamd_client *client, dreamd_session *session)
+{
+    ctl_cancelled = 0;
+    dreamd_set_timeout(client, CLOSE_TIMEOUT_MS);
+    dreamd_session_close(session, NULL);
 }
 
 int ctl_fail(const ctl_common *common, const dreamd_error *err)

@@ -10,7 +10,7 @@
 static bool is_drawn;
 static double started_s, drawn_s;
 
-static double now_s(void)
+double ctl_now_s(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -19,7 +19,7 @@ static double now_s(void)
 
 void ctl_progress(const char *what, uint64_t done, uint64_t total)
 {
-    double now = now_s();
+    double now = ctl_now_s();
     if (!isatty(STDERR_FILENO) || total == 0) {
         return;
     }
