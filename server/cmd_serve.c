@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "models/base/mem.h"
 #include "server/daemon.h"
 #include "server/log.h"
 #include "server/loop.h"
@@ -316,6 +317,7 @@ int dr_cmd_serve(int argc, char *const *argv)
         dr_options_print_config(stdout, d.values);
         break;
     case DR_OPTIONS_RUN:
+        dr_mem_give_back_large();
         return serve(&d);
     }
     dr_option_values_destroy(d.values);

@@ -8,6 +8,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "models/base/check.h"
 
@@ -106,6 +109,16 @@ void dr_mem_wipe(void *block)
         explicit_bzero(block, head_of(block)->bytes);
         dr_mem_free(block);
     }
+}
+
+/* Left alone, glibc moves the first bound up to 32 MiB, by the largest block that was freed; what
+ * is below it stays in the heap, between small blocks. */
+void dr_mem_give_back_large(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, 256 << 10);
+    mallopt(M_TRIM_THRESHOLD, 16 << 20);
+#endif
 }
 
 dr_code dr_mem_fail(dr_error *err, const char *what)

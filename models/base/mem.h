@@ -23,6 +23,10 @@ void dr_mem_free(void *block);
 /* Overwrites the block first: for what one client must not find in the memory of another. */
 void dr_mem_wipe(void *block);
 
+/* For a process that lives long: from now on large blocks go back to the system when they are
+ * freed, so that a burst of them is not its size for ever. Costs some microseconds a block. */
+void dr_mem_give_back_large(void);
+
 /* "out of memory: <what>" as RESOURCE_EXHAUSTED. */
 dr_code dr_mem_fail(dr_error *err, const char *what);
 

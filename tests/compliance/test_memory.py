@@ -1,6 +1,7 @@
 """What requests are lent comes back, whatever becomes of them."""
 
 import contextlib
+import os
 
 import grpc
 import numpy as np
@@ -131,3 +132,21 @@ def test_by_a_stream_that_ends_with_answers_held_back(client, daemon):  # noqa: 
     stream.requests.put(None)
     all_back(client, daemon)
     assert arrays(client.simulation.Step(step(quick)))["reward"].shape == (ROWS,)
+
+
+@pytest.mark.skipif(bool(os.environ.get("DREAMD_SANITIZER")), reason="whose own bookkeeping counts as resident")
+def test_a_burst_of_large_answers_is_not_the_size_of_the_process_for_ever(client, daemon):  # noqa: F811
+    def resident():
+        return Scrape(daemon).value("process_resident_memory_bytes") / 2**20
+
+    session = client.open(rows=ROWS, seed=1).session_id
+    request = simulation.DecodeRequest(session_id=session, outputs=ALL)
+    request.rows.rows.extend(range(2000))
+    client.simulation.Decode(request)
+    before, most = resident(), 0
+    calls = [client.simulation.Decode.future(request) for _ in range(500)]
+    while not all(call.done() for call in calls):
+        most = max(most, resident())
+    answer = len(calls[0].result().SerializeToString()) / 2**20
+    assert 0.3 < answer and most > before + 50, (answer, before, most)
+    until(lambda: resident() < before + 0.25 * (most - before))

@@ -36,7 +36,7 @@ LAYERS = [
     (r"client/(c|ctl)/", r"client/", r"uv\.h|nghttp2/.*|jansson\.h|" + PROTO),
     (r"tests/", r".*", r".*"),
 ]
-LIBC = set("""assert complex ctype errno fenv float inttypes limits locale math setjmp signal stdalign stdarg
+LIBC = set("""assert complex ctype errno fenv float inttypes limits locale malloc math setjmp signal stdalign stdarg
  stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string strings tgmath threads time wchar fcntl
  unistd poll pthread dirent netdb getopt sched libgen syslog termios ftw glob pwd spawn
  sys/types sys/stat sys/socket sys/un sys/mman sys/file sys/random sys/resource sys/time sys/wait sys/ioctl
