@@ -10,6 +10,8 @@
 #include "server/rpc_session.h"
 #include "server/rpc_simulation.h"
 
+#define DIGITS "0123456789"
+
 void dr_rpc_get_session(dr_call *call, const void *message)
 {
     const Dreamd__V1__GetSessionRequest *request = message;
@@ -43,10 +45,9 @@ static bool is_of_model(const dr_session *session, const char *model)
 static dr_code read_page(uint64_t *after, uint32_t *size, const Dreamd__V1__ListSessionsRequest *r,
                          dr_error *err)
 {
-    char *end = r->page_token;
     errno = 0;
-    *after = r->page_token[0] ? strtoull(r->page_token, &end, 10) : 0;
-    if (*end || errno) {
+    *after = strtoull(r->page_token, NULL, 10); /* of "" it is 0 */
+    if (r->page_token[strspn(r->page_token, DIGITS)] || errno) {
         return dr_fail_field(err, DR_INVALID_ARGUMENT, "page_token",
                              "page_token is not one that ListSessions gave");
     }
@@ -120,7 +121,7 @@ void dr_rpc_list_sessions(dr_call *call, const void *message)
 {
     const Dreamd__V1__ListSessionsRequest *request = message;
     const char *at = strchr(request->model, '@');
-    if (!at || at[1 + strspn(at + 1, "0123456789")] == '\0') {
+    if (!at || (at[1] && !at[1 + strspn(at + 1, DIGITS)])) {
         list(call, request, request->model);
         return;
     }

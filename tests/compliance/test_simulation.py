@@ -103,6 +103,9 @@ def test_sessions_are_listed_by_what_an_alias_or_a_digest_names(client):
     for model in (f"{name}@99", "nobody"):
         assert not client.simulation.ListSessions(simulation.ListSessionsRequest(model=model)).sessions
     fails(NOT_FOUND, lambda: client.simulation.ListSessions(simulation.ListSessionsRequest(model=f"{name}@nowhere")), "nowhere")
+    for wrong in (dict(model=f"{name}@"), dict(model="@@"), dict(page_token="-1"), dict(page_token=" 1"), dict(page_token="1" * 30)):
+        error = fails(INVALID, lambda wrong=wrong: client.simulation.ListSessions(simulation.ListSessionsRequest(**wrong)))
+        assert details(error, "BadRequest") or "model" in error.details()
 
 
 def test_an_idle_session_expires_and_says_so(client):
