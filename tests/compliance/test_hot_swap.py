@@ -12,7 +12,8 @@ import pytest
 
 from checkpoints import copy, register
 from conftest import Daemon
-from dreamd_stubs import Client, arrays, make_zoo, registry, simulation
+from dreamd_stubs import Client, arrays, make_zoo, put, registry, simulation
+from test_interact import Stream
 
 VERSIONS = 6
 
@@ -68,6 +69,22 @@ def test_versions_change_under_load_without_an_error(daemon, zoo):
             session_id=session.session_id)).session.checkpoint == session.checkpoint
         return replies
 
+    def pipelines(number, channel):
+        """The same through one stream, some steps ahead of their answers."""
+        mine, replies = Stream(Client(channel)), []
+        session = mine.ask(simulation.OpenSessionRequest(model="tiny@live", rows=4, seed=number)).session
+        assert session.model == "tiny@1"
+        for k in range(100000):
+            if stop.is_set() and k >= 20:
+                break
+            action = np.full((4, 2), k % 3 - 1, "<f4")
+            mine.send(put(simulation.StepRequest(session_id=session.session_id, outputs=["reward"], step_id=k + 1), action=action))
+            if k >= 5:
+                replies.append(mine.receive())
+        replies += mine.end()
+        assert len(replies) == k and {reply.step.checkpoint for reply in replies} == {session.checkpoint}
+        return [reply.step.raw_contents[0] for reply in replies]
+
     def opens(number, channel):
         mine = Client(channel)
         while not stop.is_set():
@@ -83,7 +100,7 @@ def test_versions_change_under_load_without_an_error(daemon, zoo):
 
     with contextlib.ExitStack() as stack, concurrent.futures.ThreadPoolExecutor(6) as pool:
         channels = [stack.enter_context(daemon.channel()) for _ in range(6)]
-        stepping = [pool.submit(steps, i, channels[i]) for i in range(3)]
+        stepping = [pool.submit(pipelines if i == 2 else steps, i, channels[i]) for i in range(3)]
         opening = [pool.submit(opens, i, channels[3 + i]) for i in range(3)]
         try:
             for version in range(2, VERSIONS + 1):
