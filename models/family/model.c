@@ -1,7 +1,7 @@
 /* model.c: a checkpoint that can be computed with.
  *
  * Everything here is the same for all families: weights are matched with what the graphs
- * read, name by name, and states are tables whose rows are the parts one after another.
+ * read, name by name. state.c knows how rows of latent state go into a graph and out of it.
  */
 #include <stdatomic.h>
 #include <stdio.h>
@@ -340,90 +340,4 @@ dr_code dr_model_compile(dr_compiled **out, const dr_model *model, dr_verb verb,
     if (code != DR_OK)
         dr_error_prefix(err, "%s", dr_verb_name(verb));
     return code;
-}
-
-/* ---- states ---- */
-
-/* Columns [column, column + width) of a table with `stride` columns, and a dense array. */
-static void put_columns(float *dense, const float *table, int rows, int stride, int width)
-{
-    for (int row = 0; row < rows; row++)
-        memcpy(dense + (size_t)row * width, table + (size_t)row * stride,
-               (size_t)width * sizeof *dense);
-}
-
-static void get_columns(float *table, const float *dense, int rows, int stride, int width)
-{
-    for (int row = 0; row < rows; row++)
-        memcpy(table + (size_t)row * stride, dense + (size_t)row * width,
-               (size_t)width * sizeof *dense);
-}
-
-const char *dr_state_part_name(char name[DR_PART_NAME_BYTES], const dr_state_part *part)
-{
-    snprintf(name, DR_PART_NAME_BYTES, "state.%s", part->name);
-    return name;
-}
-
-void dr_state_part_describe(char name[DR_PART_NAME_BYTES], int64_t dims[3],
-                            const dr_state_part *part)
-{
-    dr_state_part_name(name, part);
-    for (int i = 0; i < 3; i++)
-        dims[i] = part->shape.dim[i];
-}
-
-void dr_model_find_state(dr_state_ports *out, const dr_model *model, const dr_compiled *compiled)
-{
-    for (int i = 0; i < model->shape.part_count; i++) {
-        char name[DR_PART_NAME_BYTES];
-        dr_state_part_name(name, &model->shape.parts[i]);
-        out->inputs[i] = dr_compiled_find_input(compiled, name);
-        out->outputs[i] = dr_compiled_find_output(compiled, name);
-    }
-}
-
-void dr_model_put_state(const dr_model *model, dr_compiled *compiled, int first_row, int rows,
-                        const float *states)
-{
-    dr_state_ports ports;
-    dr_model_find_state(&ports, model, compiled);
-    dr_model_put_state_at(&ports, model, compiled, first_row, rows, states);
-}
-
-void dr_model_put_state_at(const dr_state_ports *ports, const dr_model *model,
-                           dr_compiled *compiled, int first_row, int rows, const float *states)
-{
-    int column = 0;
-    for (int i = 0; i < model->shape.part_count; i++) {
-        int width = (int)dr_shape_width(model->shape.parts[i].shape);
-        int input = ports->inputs[i];
-        if (input >= 0) /* the outputs that were asked for may not need every part */
-            put_columns(dr_compiled_input(compiled, input) + (size_t)first_row * width,
-                        states + column, rows, model->state_width, width);
-        column += width;
-    }
-}
-
-void dr_model_get_state(const dr_model *model, const dr_compiled *compiled, int first_row, int rows,
-                        float *states)
-{
-    dr_state_ports ports;
-    dr_model_find_state(&ports, model, compiled);
-    dr_model_get_state_at(&ports, model, compiled, first_row, rows, states);
-}
-
-void dr_model_get_state_at(const dr_state_ports *ports, const dr_model *model,
-                           const dr_compiled *compiled, int first_row, int rows, float *states)
-{
-    int column = 0;
-    for (int i = 0; i < model->shape.part_count; i++) {
-        int width = (int)dr_shape_width(model->shape.parts[i].shape);
-        int output = ports->outputs[i];
-        DR_ASSERT(output >= 0); /* compile with every state.* output, or with all */
-        get_columns(states + column,
-                    dr_compiled_output(compiled, output) + (size_t)first_row * width, rows,
-                    model->state_width, width);
-        column += width;
-    }
 }

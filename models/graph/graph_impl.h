@@ -110,6 +110,9 @@ struct dr_graph {
 /* Adds an operation; DR_NODE_NONE where the graph has failed before or the shape rule refuses. */
 dr_node dr__graph_apply(dr_graph *graph, const dr_op *op, const dr_node *inputs, int count,
                         dr_attr attr);
+
+/* ---- shape_rules.c ---- */
+
 /* Input `index` of a node whose shape is being worked out. */
 const dr_node_def *dr__node_input(const dr_graph *graph, const dr_node_def *y, int index);
 /* Fails with the operation, and the weight it reads or the node it would be; always false. */
