@@ -161,6 +161,8 @@ ALL_LIBS = $(SERVER) $(STORAGE) $(MODELS) $(CLIENT) $(ENVS) $(PROTO)
 $(BUILD)/tests/unit_models: $(call objects,$(call tests_of,models))
 $(BUILD)/tests/unit_storage: $(call objects,$(call tests_of,storage))
 $(BUILD)/tests/unit_server: $(call objects,$(call tests_of,server))
+# session_wiped.c looks at what is freed.
+$(BUILD)/tests/unit_server: LIBS += -Wl,--wrap=free
 $(BUILD)/tests/unit_client: $(call objects,$(call tests_of,client))
 $(UNIT_TESTS): $(call objects,$(SUPPORT_SRC)) $(ALL_LIBS) $(if $(filter thread,$(SANITIZER)),$(BUILD)/tests/tsan/main.o)
 	@mkdir -p $(@D)

@@ -37,13 +37,13 @@ static bool keep_reply(dr_commit *commit)
     size_t bytes = protobuf_c_message_get_packed_size(commit->reply);
     dr_buf *kept = &commit->session->reply;
     int64_t before = (int64_t)kept->size;
-    dr_buf_clear(kept);
-    if (dr_buf_reserve(kept, bytes, NULL) != DR_OK) {
+    dr_code code = dr_session_reply_reserve(commit->session, bytes, NULL);
+    dr_sessions_charge(commit->daemon->sessions, commit->session, (int64_t)kept->size - before);
+    if (code != DR_OK) {
         return false; /* a repeat is then answered ABORTED: the step is committed */
     }
     kept->length = protobuf_c_message_pack(commit->reply, kept->bytes);
     dr_session_keep_reply(commit->session, &commit->claim);
-    dr_sessions_charge(commit->daemon->sessions, commit->session, (int64_t)kept->size - before);
     return true;
 }
 

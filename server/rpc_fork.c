@@ -301,7 +301,7 @@ static dr_code prepare_into(fork_call *fc, dr_error *err)
 static void on_forked(dr_commit *commit)
 {
     fork_call *fc = (fork_call *)commit;
-    dr_mem_free((void *)fc->warm.means);
+    dr_mem_wipe((void *)fc->warm.means); /* a copy of the session's */
 }
 
 static void fork_into(fork_call *fc, dr_error *err)

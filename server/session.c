@@ -29,6 +29,7 @@ uint64_t dr_session_bytes(const dr_served *model, const dr_session_options *opti
     return sizeof(dr_session) + row_bytes * options->rows;
 }
 
+/* What was one client's is not to be found in the memory of another: all of it is wiped. */
 static void destroy(dr_session *session)
 {
     session->model->sessions--;
@@ -36,13 +37,12 @@ static void destroy(dr_session *session)
     dr_mem_wipe(session->states);
     dr_mem_wipe(session->scratch);
     dr_mem_wipe(session->starts);
-    dr_mem_free(session->row);
-    dr_mem_free(session->row_scratch);
+    dr_mem_wipe(session->row);
+    dr_mem_wipe(session->row_scratch);
     dr_history_deinit(&session->history);
-    dr_mem_wipe(session->warm.means);
-    dr_mem_free(session->warm.marks);
-    dr_buf_deinit(&session->reply);
-    dr_mem_free(session);
+    dr_warm_deinit(&session->warm);
+    dr_buf_wipe(&session->reply);
+    dr_mem_wipe(session);
 }
 
 void dr_session_put_choices(const dr_session *session, float *states, uint32_t rows)
@@ -276,6 +276,15 @@ void dr_session_place(dr_session *session)
     float *before = session->states;
     session->states = session->scratch;
     session->scratch = before;
+}
+
+dr_code dr_session_reply_reserve(dr_session *session, size_t bytes, dr_error *err)
+{
+    if (bytes > session->reply.size) {
+        dr_buf_wipe(&session->reply);
+    }
+    dr_buf_clear(&session->reply);
+    return dr_buf_reserve(&session->reply, bytes, err);
 }
 
 void dr_session_keep_reply(dr_session *session, const dr_step_claim *claim)

@@ -191,6 +191,8 @@ void dr_session_commit(dr_session *session, const dr_session_change *change);
 /* The states of a session that nobody has yet become what is in `scratch`, all rows in order; its
  * flags are the caller's. */
 void dr_session_place(dr_session *session);
+/* Room for an answer of `bytes` in session->reply, which is then empty; without memory too. */
+DR_CHECKED dr_code dr_session_reply_reserve(dr_session *session, size_t bytes, dr_error *err);
 /* session->reply, which the caller has filled, answers repeats of the commit just made. */
 void dr_session_keep_reply(dr_session *session, const dr_step_claim *claim);
 
@@ -205,6 +207,7 @@ void dr_row_reset(dr_row *row);
 
 /* ---- warm starts ---- */
 
+void dr_warm_deinit(dr_warm_start *warm);
 /* Room for plans of this size; what was kept of another size is forgotten. */
 DR_CHECKED dr_code dr_session_warm_reserve(dr_session *session, int horizon, int action_width,
                                            dr_error *err);

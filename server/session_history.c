@@ -34,8 +34,8 @@ dr_code dr_history_init(dr_session_history *history, uint32_t depth, size_t widt
 void dr_history_deinit(dr_session_history *history)
 {
     dr_mem_wipe(history->states);
-    dr_mem_free(history->row);
-    dr_mem_free(history->pushed);
+    dr_mem_wipe(history->row);
+    dr_mem_wipe(history->pushed);
     *history = (dr_session_history){0};
 }
 

@@ -25,6 +25,13 @@ static dr_code make_warm(dr_warm_start *out, size_t rows, int horizon, int actio
     return DR_OK;
 }
 
+void dr_warm_deinit(dr_warm_start *warm)
+{
+    dr_mem_wipe(warm->means);
+    dr_mem_wipe(warm->marks);
+    *warm = (dr_warm_start){0};
+}
+
 dr_code dr_session_warm_reserve(dr_session *session, int horizon, int action_width, dr_error *err)
 {
     dr_warm_start *warm = &session->warm, made;
@@ -33,8 +40,7 @@ dr_code dr_session_warm_reserve(dr_session *session, int horizon, int action_wid
     }
     dr_code code = make_warm(&made, session->options.rows, horizon, action_width, err);
     if (code == DR_OK) {
-        dr_mem_free(warm->means);
-        dr_mem_free(warm->marks);
+        dr_warm_deinit(warm);
         *warm = made;
     }
     return code;
@@ -50,9 +56,7 @@ dr_code dr_warm_rows_reserve(dr_warm_rows *warm, const dr_session *session, dr_e
 
 void dr_warm_rows_deinit(dr_warm_rows *warm)
 {
-    dr_mem_free(warm->fresh.means);
-    dr_mem_free(warm->fresh.marks);
-    warm->fresh = (dr_warm_start){0};
+    dr_warm_deinit(&warm->fresh);
 }
 
 const float *dr_session_warm_means(const dr_session *session, uint32_t row)

@@ -19,6 +19,12 @@ void dr_buf_deinit(dr_buf *buf)
     *buf = (dr_buf){.max = buf->max};
 }
 
+void dr_buf_wipe(dr_buf *buf)
+{
+    dr_mem_wipe(buf->bytes);
+    *buf = (dr_buf){.max = buf->max};
+}
+
 void dr_buf_clear(dr_buf *buf)
 {
     buf->length = 0;

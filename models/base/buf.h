@@ -15,6 +15,8 @@ typedef struct {
 
 void dr_buf_init(dr_buf *buf, size_t max_bytes);
 void dr_buf_deinit(dr_buf *buf);
+/* The same, with dr_mem_wipe. What a buffer outgrew was not overwritten. */
+void dr_buf_wipe(dr_buf *buf);
 /* Length 0, memory kept. */
 void dr_buf_clear(dr_buf *buf);
 

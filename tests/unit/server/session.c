@@ -233,7 +233,6 @@ Test(session, a_closed_one_is_not_found_and_lives_as_long_as_its_requests)
     tear_down(&f);
 }
 
-/* Every allocation of an opening fails once: nothing is left, and the next one succeeds. */
 Test(session, an_unknown_one_may_still_come_while_it_is_not_known_who_was_there)
 {
     fixture f;
@@ -253,6 +252,7 @@ Test(session, an_unknown_one_may_still_come_while_it_is_not_known_who_was_there)
     tear_down(&f);
 }
 
+/* Every allocation of an opening fails once: nothing is left, and the next one succeeds. */
 Test(session, opening_without_memory_leaves_nothing)
 {
     fixture f;
