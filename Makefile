@@ -155,8 +155,6 @@ $(VENV)/torch.stamp: tests/requirements-torch.txt $(VENV)/check.stamp
 
 UNIT_TESTS := $(foreach layer,models storage server client,$(if $(call tests_of,$(layer)),$(BUILD)/tests/unit_$(layer)))
 FUZZ_REPLAYS := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(FUZZ_SRC))
-# ThreadSanitizer and Criterion's own runner do not go together: a main of ours instead.
-
 ALL_LIBS = $(SERVER) $(STORAGE) $(MODELS) $(CLIENT) $(ENVS) $(PROTO)
 $(BUILD)/tests/unit_models: $(call objects,$(call tests_of,models))
 $(BUILD)/tests/unit_storage: $(call objects,$(call tests_of,storage))
@@ -164,7 +162,7 @@ $(BUILD)/tests/unit_server: $(call objects,$(call tests_of,server))
 # session_wiped.c looks at what is freed.
 $(BUILD)/tests/unit_server: LIBS += -Wl,--wrap=free
 $(BUILD)/tests/unit_client: $(call objects,$(call tests_of,client))
-$(UNIT_TESTS): $(call objects,$(SUPPORT_SRC)) $(ALL_LIBS) $(if $(filter thread,$(SANITIZER)),$(BUILD)/tests/tsan/main.o)
+$(UNIT_TESTS): $(call objects,$(SUPPORT_SRC)) $(ALL_LIBS)
 	@mkdir -p $(@D)
 	$(call Q,ld)$(CC) -o $@ $(filter %.o,$^) $(ALL_LIBS) -lcriterion $(LIBS)
 # Programs that tests in Python drive; each is one file.
@@ -183,6 +181,14 @@ $(BUILD)/tests/interop_server: $(BUILD)/gen/grpc/testing/test.pb-c.o
 $(FUZZ_REPLAYS): $(BUILD)/tests/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(call objects,$(SUPPORT_SRC)) $(ALL_LIBS)
 	@mkdir -p $(@D)
 	$(call Q,ld)$(CC) -o $@ $(filter %.o,$^) $(ALL_LIBS) $(LIBS)
+
+# For SANITIZER=thread. In every program: a syscall() through which it sees what libuv closes. In unit tests: a main of
+# ours, because it and Criterion's own runner do not go together.
+ifeq ($(SANITIZER),thread)
+$(BUILD)/dreamd $(BUILD)/dreamctl $(BUILD)/bench $(UNIT_TESTS) $(TOOLS) $(FUZZ_REPLAYS): $(BUILD)/tests/tsan/close.o
+$(UNIT_TESTS): $(BUILD)/tests/tsan/main.o
+$(BUILD)/tests/unit_server: $(BUILD)/tests/tsan/close_test.o
+endif
 
 .PHONY: tests
 tests: all $(UNIT_TESTS) $(FUZZ_REPLAYS) $(TOOLS) ## build every test, run none

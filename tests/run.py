@@ -48,8 +48,7 @@ def environment(arguments, folder):
         env["ASAN_OPTIONS"] = f"log_path={folder}/asan:detect_leaks=1:allocator_may_return_null=1"
         env["LSAN_OPTIONS"] = f"suppressions={suppressions}:print_suppressions=0"
         env["UBSAN_OPTIONS"] = f"log_path={folder}/ubsan:halt_on_error=1:print_stacktrace=1"
-        env["TSAN_OPTIONS"] = (f"log_path={folder}/tsan:halt_on_error=0:second_deadlock_stack=1:"
-                               f"suppressions={ROOT}/tests/tsan/suppressions.txt:print_suppressions=0")
+        env["TSAN_OPTIONS"] = f"log_path={folder}/tsan:halt_on_error=0:second_deadlock_stack=1"
     return env
 
 

@@ -222,7 +222,7 @@ def main():
         folder = pathlib.Path(name)
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # lost connections are what this is about
         os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=1:allocator_may_return_null=1:exitcode=99")
-        os.environ.setdefault("TSAN_OPTIONS", f"halt_on_error=0:exitcode=99:suppressions={ROOT}/tests/tsan/suppressions.txt")
+        os.environ.setdefault("TSAN_OPTIONS", "halt_on_error=0:exitcode=99")
         os.environ.setdefault("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1")
         try:
             figures = run(arguments, folder)
