@@ -72,6 +72,29 @@ def daemon(tmp_path_factory):
     one.stop()
 
 
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    """What `served` serves; a file that asks for more has a `zoo` of its own."""
+    from dreamd_stubs import make_zoo  # which wants BUILD from here
+
+    return make_zoo(tmp_path_factory.mktemp("zoo"), tiny=7)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory, zoo):
+    """A daemon for the tests of one file."""
+    with running(tmp_path_factory.mktemp("served"), "--zoo", zoo) as one:
+        yield one
+
+
+@pytest.fixture
+def client(served):
+    from dreamd_stubs import Client
+
+    with served.channel() as channel:
+        yield Client(channel)
+
+
 @pytest.fixture
 def start_daemon(tmp_path):
     """A daemon of a test's own: start_daemon("--message-max", "1MiB")."""

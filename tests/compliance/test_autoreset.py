@@ -10,7 +10,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from checkpoints import copy, write_starts
-from conftest import Daemon
+from conftest import running
 from dreamd_stubs import Client, arrays, details, make_zoo, put, simulation
 
 ROWS, STEPS, STARTS = 6, 40, 9
@@ -27,7 +27,7 @@ MODES = {AutoresetMode.NEXT_STEP: NEXT_STEP, AutoresetMode.SAME_STEP: SAME_STEP,
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
+def zoo(tmp_path_factory):
     """`tiny` with recorded first observations, `latent` with latents to start from."""
     folder = tmp_path_factory.mktemp("autoreset")
     zoo = make_zoo(folder / "zoo", tiny=7)
@@ -35,21 +35,9 @@ def served(tmp_path_factory):
     rng = np.random.default_rng(1)
     write_starts(zoo / "tiny", observation__state=rng.normal(size=(STARTS, 3)),
                  observation__angle=rng.normal(size=STARTS))
-    first = folder / "first"
-    first.mkdir()
-    one = Daemon(first, "--zoo", zoo)
-    with one.channel() as channel:
+    with running(folder, "--zoo", zoo) as one, one.channel() as channel:
         write_starts(zoo / "latent", **given_state(Client(channel), STARTS))
-    one.stop()
-    one = Daemon(folder, "--zoo", zoo)
-    yield one
-    one.stop()
-
-
-@pytest.fixture
-def client(served):
-    with served.channel() as channel:
-        yield Client(channel)
+    return zoo
 
 
 def actions(rows=ROWS, step=0):

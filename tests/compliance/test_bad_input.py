@@ -60,12 +60,6 @@ def served(tmp_path_factory, source):
     one.stop()
 
 
-@pytest.fixture
-def client(served):
-    with served.channel() as channel:
-        yield Client(channel)
-
-
 def fails(code, call, *words):
     with pytest.raises(grpc.RpcError) as caught:
         call()

@@ -4,24 +4,16 @@ import grpc
 import numpy as np
 import pytest
 
-from conftest import ROOT, Daemon
-from dreamd_stubs import Client, arrays, put, simulation
+from conftest import ROOT
+from dreamd_stubs import arrays, put, simulation
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 ROWS = 3
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    one = Daemon(tmp_path_factory.mktemp("choices"), "--zoo", ROOT / "models/zoo")
-    yield one
-    one.stop()
-
-
-@pytest.fixture
-def client(served):
-    with served.channel() as channel:
-        yield Client(channel)
+def zoo():
+    return ROOT / "models/zoo"
 
 
 @pytest.fixture

@@ -8,33 +8,24 @@ import time
 import numpy as np
 import pytest
 
-from conftest import BUILD, ROOT, Daemon
-from dreamd_stubs import Client, make_zoo, simulation
+from conftest import BUILD, ROOT
+from dreamd_stubs import make_zoo, simulation
 from families import read_golden
 from imagination import imagine
 from test_dreamctl import Ctl
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ctl_imagine")
-    make_zoo(folder / "zoo", tiny=7)
+def zoo(tmp_path_factory):
+    folder = make_zoo(tmp_path_factory.mktemp("zoo"), tiny=7)
     for name in ("pendulum", "cartpole"):
-        (folder / "zoo" / name).symlink_to(ROOT / "models/zoo" / name)
-    one = Daemon(folder, "--zoo", folder / "zoo")
-    yield one
-    one.stop()
+        (folder / name).symlink_to(ROOT / "models/zoo" / name)
+    return folder
 
 
 @pytest.fixture
 def ctl(served):
     return Ctl(served.address)
-
-
-@pytest.fixture
-def client(served):
-    with served.channel() as channel:
-        yield Client(channel)
 
 
 def table(ctl, *words):

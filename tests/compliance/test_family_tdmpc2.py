@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, Daemon
-from dreamd_stubs import Client, arrays, put, registry, simulation
+from dreamd_stubs import arrays, put, registry, simulation
 from families import close, fixture_folder, import_checkpoint, read_golden, register
 from test_simulation import fails
 
@@ -29,12 +29,6 @@ def served(tmp_path_factory):
         register(one, ROOT / "tests/golden/tdmpc2" / name)
     yield one
     one.stop()
-
-
-@pytest.fixture
-def client(served):
-    with served.channel() as channel:
-        yield Client(channel)
 
 
 def as_sent(observation):

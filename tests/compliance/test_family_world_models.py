@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from conftest import BUILD, Daemon
-from dreamd_stubs import Client, arrays, make_zoo, put, simulation
+from dreamd_stubs import arrays, make_zoo, put, simulation
 from families import close, fixture_folder, import_checkpoint, read_golden, register
 from test_import_world_models import doom_files, write_files
 from test_simulation import INVALID, PRECONDITION, fails
@@ -32,12 +32,6 @@ def carracing(served, tmp_path_factory):
     files = [fixture / f"{name}.json" for name in ("controller", "initial_z", "rnn")]
     register(served, import_checkpoint(out, "world-models", *files))
     return read_golden(fixture / "golden.safetensors")
-
-
-@pytest.fixture
-def client(served):
-    with served.channel() as channel:
-        yield Client(channel)
 
 
 def observe(client, session, z, **fields):

@@ -6,27 +6,13 @@ import grpc
 import numpy as np
 import pytest
 
-from conftest import Daemon, running
+from conftest import running
 from dreamd_stubs import Client, arrays, details, make_zoo, registry, simulation
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
 PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 ABORTED = grpc.StatusCode.ABORTED
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fork")
-    one = Daemon(folder, "--zoo", make_zoo(folder / "zoo", tiny=7))
-    yield one
-    one.stop()
-
-
-@pytest.fixture
-def client(served):
-    with served.channel() as channel:
-        yield Client(channel)
 
 
 def actions(rows, seed=0):

@@ -10,7 +10,7 @@ import grpc
 import numpy as np
 import pytest
 
-from conftest import ROOT, Daemon
+from conftest import ROOT
 from dreamd_stubs import Client, arrays, details, make_zoo, put, registry, simulation
 from imagination import ask, collect, imagine
 
@@ -23,20 +23,11 @@ SAMPLED = simulation.Ending(rule=simulation.Ending.SAMPLED)
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("imagine")
-    make_zoo(folder / "zoo", tiny=7)
+def zoo(tmp_path_factory):
+    folder = make_zoo(tmp_path_factory.mktemp("zoo"), tiny=7)
     for name in ("pendulum", "cartpole"):
-        (folder / "zoo" / name).symlink_to(ROOT / "models/zoo" / name)
-    one = Daemon(folder, "--zoo", folder / "zoo")
-    yield one
-    one.stop()
-
-
-@pytest.fixture
-def client(served):
-    with served.channel() as channel:
-        yield Client(channel)
+        (folder / name).symlink_to(ROOT / "models/zoo" / name)
+    return folder
 
 
 def draw(*shape, seed=0):
@@ -180,7 +171,7 @@ def test_many_groups_give_what_rows_alone_give(client):
         assert whole.tobytes() == alone[name].tobytes(), name
 
 
-def test_it_is_the_same_alone_under_load_and_on_one_thread(served, client, start_daemon):
+def test_it_is_the_same_alone_under_load_and_on_one_thread(zoo, served, client, start_daemon):
     asked = dict(policy="actor", horizon=20, candidates=50, outputs=["reward", "state", "return"])
     session = client.open(rows=4, seed=21).session_id
     alone = imagine(client, session, **asked)
@@ -202,7 +193,7 @@ def test_it_is_the_same_alone_under_load_and_on_one_thread(served, client, start
                 stop.set()
             for one in busy:
                 one.result()
-    single = start_daemon("--zoo", served.folder / "zoo", "--compute-threads", "1")
+    single = start_daemon("--zoo", zoo, "--compute-threads", "1")
     with single.channel() as channel:
         other = Client(channel)
         same(imagine(other, other.open(rows=4, seed=21).session_id, **asked), alone)

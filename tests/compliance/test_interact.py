@@ -15,24 +15,10 @@ import numpy as np
 import pytest
 
 from conftest import BUILD, Daemon
-from dreamd_stubs import Client, arrays, details, make_zoo, put, registry, simulation
+from dreamd_stubs import Client, details, make_zoo, put, registry, simulation
 
 ROWS = 3
 LONG_PLAN = dict(horizon=100, candidates=5000, iterations=1000)
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("interact")
-    one = Daemon(folder, "--zoo", make_zoo(folder / "zoo", tiny=7))
-    yield one
-    one.stop()
-
-
-@pytest.fixture
-def client(served):
-    with served.channel() as channel:
-        yield Client(channel)
 
 
 def actions(rows=ROWS, seed=0):

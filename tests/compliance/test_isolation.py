@@ -7,7 +7,7 @@ import grpc
 import numpy as np
 import pytest
 
-from conftest import ROOT, Daemon
+from conftest import ROOT
 from dreamd_stubs import Client, arrays, details, make_zoo, put, simulation
 from imagination import ask, collect
 
@@ -22,19 +22,6 @@ def zoo(tmp_path_factory):
     for name in MODELS[1:]:
         (folder / name).symlink_to(ROOT / "models/zoo" / name)
     return folder
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory, zoo):
-    one = Daemon(tmp_path_factory.mktemp("isolation"), "--zoo", zoo)
-    yield one
-    one.stop()
-
-
-@pytest.fixture
-def client(served):
-    with served.channel() as channel:
-        yield Client(channel)
 
 
 def act(session, rows, step):

@@ -5,7 +5,7 @@ import inspect
 
 import numpy as np
 import pytest
-from python_package import Link, kill, wait_for, zoo_daemon
+from python_package import ZOO, Link, kill, wait_for, zoo_daemon
 
 import dreamd  # noqa: E402  (from the tree: python_package)
 
@@ -13,10 +13,8 @@ from grpc import StatusCode  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    one = zoo_daemon(tmp_path_factory.mktemp("aio"))
-    yield one
-    one.stop()
+def zoo():
+    return ZOO
 
 
 def connect(served, **options):

@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 from dreamd_stubs import make_zoo
-from python_package import ROOT, Link, kill, wait_for, zoo_daemon
+from python_package import ROOT, ZOO, Link, kill, wait_for, zoo_daemon
 
 import dreamd  # noqa: E402  (from the tree: python_package)
 
@@ -19,10 +19,8 @@ from grpc import StatusCode  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    one = zoo_daemon(tmp_path_factory.mktemp("served"))
-    yield one
-    one.stop()
+def zoo():
+    return ZOO
 
 
 @pytest.fixture

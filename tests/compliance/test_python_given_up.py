@@ -8,7 +8,7 @@ import threading
 import gymnasium
 import numpy as np
 import pytest
-from python_package import Link, wait_for, zoo_daemon
+from python_package import ZOO, Link, wait_for
 
 import dreamd  # noqa: E402  (from the tree: python_package)
 
@@ -16,10 +16,8 @@ from grpc import StatusCode  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    one = zoo_daemon(tmp_path_factory.mktemp("given-up"))
-    yield one
-    one.stop()
+def zoo():
+    return ZOO
 
 
 @pytest.fixture

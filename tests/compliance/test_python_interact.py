@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from python_package import kill, zoo_daemon
+from python_package import ZOO, kill, zoo_daemon
 
 import dreamd  # noqa: E402  (from the tree: python_package)
 
@@ -15,10 +15,8 @@ SEEN = ["observation", "reward"]
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    one = zoo_daemon(tmp_path_factory.mktemp("interact"))
-    yield one
-    one.stop()
+def zoo():
+    return ZOO
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import sys
 import gymnasium
 import numpy as np
 import pytest
-from python_package import ROOT, zoo_daemon
+from python_package import ROOT, ZOO
 
 import dreamd  # noqa: E402  (from the tree: python_package)
 
@@ -14,10 +14,8 @@ from grpc import StatusCode  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    one = zoo_daemon(tmp_path_factory.mktemp("mistakes"))
-    yield one
-    one.stop()
+def zoo():
+    return ZOO
 
 
 @pytest.fixture(scope="module")

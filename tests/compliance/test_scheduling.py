@@ -26,12 +26,6 @@ def served(start_daemon, tmp_path):
     return start_daemon("--zoo", tmp_path / "zoo", "--compute-threads", "1")
 
 
-@pytest.fixture
-def client(served):
-    with served.channel() as channel:
-        yield Client(channel)
-
-
 def action(rows):
     return np.zeros((rows, 2), "<f4")
 

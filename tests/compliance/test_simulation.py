@@ -9,7 +9,6 @@ import grpc
 import numpy as np
 import pytest
 
-from conftest import Daemon
 from dreamd_stubs import Client, arrays, details, make_zoo, put, registry, simulation
 
 ROWS = 5
@@ -18,21 +17,6 @@ NOT_FOUND = grpc.StatusCode.NOT_FOUND
 PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 ABORTED = grpc.StatusCode.ABORTED
 UNIMPLEMENTED = grpc.StatusCode.UNIMPLEMENTED
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("simulation")
-    zoo = make_zoo(folder / "zoo", tiny=7)
-    one = Daemon(folder, "--zoo", zoo)
-    yield one
-    one.stop()
-
-
-@pytest.fixture
-def client(served):
-    with served.channel() as channel:
-        yield Client(channel)
 
 
 def actions(rows=ROWS, seed=0):

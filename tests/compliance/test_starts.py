@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from checkpoints import copy, read_safetensors, write_safetensors, write_starts
-from conftest import ROOT, Daemon
+from conftest import ROOT
 from dreamd_stubs import Client, arrays, details, make_zoo, put, simulation
 
 COUNT = 7
@@ -44,9 +44,8 @@ def drop_decoder(header, data):
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("starts")
-    zoo = make_zoo(folder / "zoo", tiny=7)
+def zoo(tmp_path_factory):
+    zoo = make_zoo(tmp_path_factory.mktemp("zoo"), tiny=7)
     for name in BAD:
         bad = copy(zoo / "tiny", zoo / f"bad {name}", manifest=lambda m, name=name: m.update(name=f"bad-{name}"))
         write_starts(bad, **BAD[name][0])
@@ -55,15 +54,7 @@ def served(tmp_path_factory):
     copy(zoo / "tiny", zoo / "blind", manifest=without_decoder, weights=drop_decoder, probe=False)
     for name in ("pendulum", "cartpole"):
         copy(ROOT / "models/zoo" / name, zoo / name)
-    one = Daemon(folder, "--zoo", zoo)
-    yield one
-    one.stop()
-
-
-@pytest.fixture
-def client(served):
-    with served.channel() as channel:
-        yield Client(channel)
+    return zoo
 
 
 def fails(code, call, *words):
@@ -278,11 +269,11 @@ def test_a_model_without_a_decoder_starts_at_observations_all_the_same(client):
             session, np.ones((2, 2)), outputs=[wanted]))
 
 
-def test_starts_of_other_types_are_read_as_numbers(served, client, tmp_path):
+def test_starts_of_other_types_are_read_as_numbers(zoo, client, tmp_path):
     """Doubles are given as they are to a space of floats: rounded once."""
     from checkpoints import register
 
-    folder = copy(served.folder / "zoo/none", tmp_path / "doubles", manifest=lambda m: m.update(name="doubles"))
+    folder = copy(zoo / "none", tmp_path / "doubles", manifest=lambda m: m.update(name="doubles"))
     values = {name: np.random.default_rng(1).normal(size=array.shape) for name, array in RECORDED.items()}
     data = b"".join(array.tobytes() for array in values.values())
     header, first = {}, 0

@@ -6,7 +6,7 @@ import grpc
 import numpy as np
 import pytest
 
-from conftest import Daemon, running
+from conftest import running
 from dreamd_stubs import Client, arrays, details, make_zoo, put, simulation
 from test_fork import actions, fails, latents, state, walk, same
 
@@ -14,20 +14,6 @@ INVALID = grpc.StatusCode.INVALID_ARGUMENT
 PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 ABORTED = grpc.StatusCode.ABORTED
 DATA_LOSS = grpc.StatusCode.DATA_LOSS
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("state")
-    one = Daemon(folder, "--zoo", make_zoo(folder / "zoo", tiny=7))
-    yield one
-    one.stop()
-
-
-@pytest.fixture
-def client(served):
-    with served.channel() as channel:
-        yield Client(channel)
 
 
 def get(client, session_id, rows=None, **fields):

@@ -6,26 +6,17 @@ import numpy as np
 import pytest
 
 from checkpoints import copy
-from conftest import ROOT, Daemon
-from dreamd_stubs import Client, arrays, make_zoo, put, simulation
+from conftest import ROOT
+from dreamd_stubs import arrays, make_zoo, put, simulation
 
 ROWS, UNIMIX = 16, 0.01
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("surprise")
-    zoo = make_zoo(folder / "zoo", tiny=7)
-    copy(ROOT / "models/zoo/pendulum", zoo / "pendulum")
-    one = Daemon(folder, "--zoo", zoo)
-    yield one
-    one.stop()
-
-
-@pytest.fixture
-def client(served):
-    with served.channel() as channel:
-        yield Client(channel)
+def zoo(tmp_path_factory):
+    folder = make_zoo(tmp_path_factory.mktemp("zoo"), tiny=7)
+    copy(ROOT / "models/zoo/pendulum", folder / "pendulum")
+    return folder
 
 
 def probabilities(logits):
