@@ -1,8 +1,16 @@
 /* tdmpc2.c: the tdmpc2 family on the graph.
  *
- * First the functions on nodes (tdmpc2.h), then the five verbs made of them. Step reads reward
- * and q at the latent it comes from, with the action, and everything else at the latent it comes
- * to; so both belong to the transition that the action causes.
+ * First functions on nodes, then the five verbs made of them. Every one takes and returns nodes,
+ * works at any repeat, and leaves mistakes in the graph (graph.h).
+ *
+ * A latent is z [latent], groups of SimNorm (a softmax each), and in a multi-task model the row's
+ * task, one-hot. It has no memory: z_t = encode(o_t), whatever came before.
+ *
+ *     z' = next(at z, action)   reward(at z, action)   q(head, at z, action)
+ *     action ~ actor_of(at z)   termination(at z)
+ *
+ * Step reads reward and q at the latent it comes from, with the action, and everything else at the
+ * latent it comes to; so both belong to the transition that the action causes.
  */
 #include "models/family/tdmpc2.h"
 
@@ -15,6 +23,19 @@
 enum { SITE_ACTION = 1 };
 
 #define NORM_EPS 1e-5f
+
+/* A latent, and what of it the networks read. */
+typedef struct {
+    dr_node z;         /* [latent] */
+    dr_node task;      /* [task_count] one-hot; DR_NODE_NONE in a model of one task */
+    dr_node embedding; /* of the task [task_embedding]; DR_NODE_NONE likewise */
+} state;
+
+typedef struct {
+    dr_node parameters;    /* [2 A]: mean, then what gives log_std; as the network has them */
+    dr_node mean, log_std; /* [A], before tanh; 0 where the task has no such action */
+    dr_node mask;          /* [A], 1 where the task has the action; or DR_NODE_NONE */
+} actor_out;
 
 /* ---- layers ---- */
 
@@ -64,7 +85,7 @@ static dr_node two_hidden(dr_graph *g, const dr_tdmpc2_config *c, dr_node x, con
 }
 
 /* What there is of x, embedding and action, in this order. */
-static dr_node join(dr_graph *g, dr_tdmpc2_state at, dr_node x, const dr_node *action)
+static dr_node join(dr_graph *g, state at, dr_node x, const dr_node *action)
 {
     dr_node parts[3] = {x};
     int count = 1;
@@ -77,9 +98,10 @@ static dr_node join(dr_graph *g, dr_tdmpc2_state at, dr_node x, const dr_node *a
 
 /* ---- latent ---- */
 
-dr_tdmpc2_state dr_tdmpc2_of_task(dr_graph *g, const dr_tdmpc2_config *c, dr_node task)
+/* A state of this task (DR_NODE_NONE in a model of one task), without a latent so far. */
+static state state_of_task(dr_graph *g, const dr_tdmpc2_config *c, dr_node task)
 {
-    dr_tdmpc2_state at = {DR_NODE_NONE, DR_NODE_NONE, DR_NODE_NONE};
+    state at = {DR_NODE_NONE, DR_NODE_NONE, DR_NODE_NONE};
     if (c->task_count == 0)
         return at;
     at.task = task;
@@ -89,7 +111,7 @@ dr_tdmpc2_state dr_tdmpc2_of_task(dr_graph *g, const dr_tdmpc2_config *c, dr_nod
     return at;
 }
 
-static dr_node encode_vector(dr_graph *g, const dr_tdmpc2_config *c, dr_tdmpc2_state at, dr_node x)
+static dr_node encode_vector(dr_graph *g, const dr_tdmpc2_config *c, state at, dr_node x)
 {
     x = join(g, at, x, NULL);
     for (int i = 0; i < c->encoder_layers - 1; i++)
@@ -120,14 +142,15 @@ static dr_node encode_picture(dr_graph *g, const dr_tdmpc2_config *c, dr_node x)
     return simnorm(g, c, dr_transpose(g, x, (int[]){2, 0, 1}));
 }
 
-dr_node dr_tdmpc2_encode(dr_graph *g, const dr_tdmpc2_config *c, dr_tdmpc2_state at,
-                         dr_node observation)
+/* observation, flat → z [latent]. Reads the task alone of `at`. */
+static dr_node encode(dr_graph *g, const dr_tdmpc2_config *c, state at, dr_node observation)
 {
     return c->encoder_channels > 0 ? encode_picture(g, c, observation)
                                    : encode_vector(g, c, at, observation);
 }
 
-dr_node dr_tdmpc2_next(dr_graph *g, const dr_tdmpc2_config *c, dr_tdmpc2_state at, dr_node action)
+/* → the next z [latent] */
+static dr_node next(dr_graph *g, const dr_tdmpc2_config *c, state at, dr_node action)
 {
     dr_node x = two_hidden(g, c, join(g, at, at.z, &action), "dynamics");
     return simnorm(g, c, normed(g, x, "dynamics", 2, c->latent));
@@ -140,14 +163,15 @@ static int logit_count(const dr_tdmpc2_config *c)
     return c->bins > 1 ? c->bins : 1;
 }
 
-dr_node dr_tdmpc2_reward(dr_graph *g, const dr_tdmpc2_config *c, dr_tdmpc2_state at, dr_node action)
+/* → logits [bins]; bins_mean gives the number. */
+static dr_node reward(dr_graph *g, const dr_tdmpc2_config *c, state at, dr_node action)
 {
     dr_node x = two_hidden(g, c, join(g, at, at.z, &action), "reward");
     return linear(g, x, "reward.logits", logit_count(c));
 }
 
-dr_node dr_tdmpc2_q(dr_graph *g, const dr_tdmpc2_config *c, int head, dr_tdmpc2_state at,
-                    dr_node action)
+/* Likewise, of one head of the ensemble. */
+static dr_node q(dr_graph *g, const dr_tdmpc2_config *c, int head, state at, dr_node action)
 {
     char network[32], last[48];
     snprintf(network, sizeof network, "q.%d", head);
@@ -155,7 +179,8 @@ dr_node dr_tdmpc2_q(dr_graph *g, const dr_tdmpc2_config *c, int head, dr_tdmpc2_
     return linear(g, two_hidden(g, c, join(g, at, at.z, &action), network), last, logit_count(c));
 }
 
-dr_node dr_tdmpc2_bins_mean(dr_graph *g, const dr_tdmpc2_config *c, dr_node logits)
+/* logits [bins] → [] */
+static dr_node bins_mean(dr_graph *g, const dr_tdmpc2_config *c, dr_node logits)
 {
     if (c->bins > 1)
         return dr_symexp(g, dr_bins_mean(g, logits, c->bin_low, c->bin_high));
@@ -163,16 +188,17 @@ dr_node dr_tdmpc2_bins_mean(dr_graph *g, const dr_tdmpc2_config *c, dr_node logi
     return c->bins == 1 ? dr_symexp(g, number) : number;
 }
 
-dr_node dr_tdmpc2_termination(dr_graph *g, const dr_tdmpc2_config *c, dr_tdmpc2_state at)
+/* → logit []; its sigmoid is the probability that the episode has ended here. */
+static dr_node termination(dr_graph *g, const dr_tdmpc2_config *c, state at)
 {
     dr_node x = two_hidden(g, c, join(g, at, at.z, NULL), "termination");
     return dr_reshape(g, linear(g, x, "termination.logit", 1), dr_shape_0());
 }
 
-dr_tdmpc2_actor_out dr_tdmpc2_actor(dr_graph *g, const dr_tdmpc2_config *c, dr_tdmpc2_state at)
+static actor_out actor_of(dr_graph *g, const dr_tdmpc2_config *c, state at)
 {
     int width = c->action_width;
-    dr_tdmpc2_actor_out actor = {.mask = DR_NODE_NONE};
+    actor_out actor = {.mask = DR_NODE_NONE};
     dr_node x = two_hidden(g, c, join(g, at, at.z, NULL), "actor");
     actor.parameters = linear(g, x, "actor.parameters", 2 * width);
     actor.mean = dr_slice(g, actor.parameters, 0, width);
@@ -188,7 +214,8 @@ dr_tdmpc2_actor_out dr_tdmpc2_actor(dr_graph *g, const dr_tdmpc2_config *c, dr_t
     return actor;
 }
 
-dr_node dr_tdmpc2_draw(dr_graph *g, const dr_tdmpc2_actor_out *actor, dr_node noise)
+/* Normal noise [A] → tanh(mean + noise exp(log_std)) */
+static dr_node draw(dr_graph *g, const actor_out *actor, dr_node noise)
 {
     if (actor->mask != DR_NODE_NONE)
         noise = dr_mul(g, noise, actor->mask);
@@ -198,17 +225,17 @@ dr_node dr_tdmpc2_draw(dr_graph *g, const dr_tdmpc2_actor_out *actor, dr_node no
 
 /* ---- verbs ---- */
 
-static dr_tdmpc2_state input_task(dr_graph *g, const dr_tdmpc2_config *c)
+static state input_task(dr_graph *g, const dr_tdmpc2_config *c)
 {
     dr_node task = DR_NODE_NONE;
     if (c->task_count > 0)
         task = dr_graph_input(g, "state.task", dr_shape_1(c->task_count));
-    return dr_tdmpc2_of_task(g, c, task);
+    return state_of_task(g, c, task);
 }
 
-static dr_tdmpc2_state input_state(dr_graph *g, const dr_tdmpc2_config *c)
+static state input_state(dr_graph *g, const dr_tdmpc2_config *c)
 {
-    dr_tdmpc2_state at = input_task(g, c);
+    state at = input_task(g, c);
     at.z = dr_graph_input(g, "state.z", dr_shape_1(c->latent));
     return at;
 }
@@ -219,7 +246,7 @@ static dr_node input_observation(dr_graph *g, const dr_tdmpc2_config *c)
 }
 
 /* The task is copied: after a run an input's memory may hold anything. */
-static void output_state(dr_graph *g, dr_tdmpc2_state at)
+static void output_state(dr_graph *g, state at)
 {
     dr_graph_output(g, "state.z", at.z);
     if (at.task != DR_NODE_NONE)
@@ -227,14 +254,14 @@ static void output_state(dr_graph *g, dr_tdmpc2_state at)
 }
 
 /* NAME: the average over all heads, NAME.heads [heads], NAME.logits [heads, bins]. */
-static void output_q(dr_graph *g, const dr_tdmpc2_config *c, dr_tdmpc2_state at, dr_node action,
+static void output_q(dr_graph *g, const dr_tdmpc2_config *c, state at, dr_node action,
                      const char *name)
 {
     dr_node logits[DR_TDMPC2_HEADS_MAX], numbers[DR_TDMPC2_HEADS_MAX], sum = DR_NODE_NONE;
     char full[32];
     for (int i = 0; i < c->heads; i++) {
-        logits[i] = dr_tdmpc2_q(g, c, i, at, action);
-        numbers[i] = dr_tdmpc2_bins_mean(g, c, logits[i]);
+        logits[i] = q(g, c, i, at, action);
+        numbers[i] = bins_mean(g, c, logits[i]);
         sum = i == 0 ? numbers[i] : dr_add(g, sum, numbers[i]);
     }
     dr_graph_output(g, name, dr_affine(g, sum, 1.0f / (float)c->heads, 0.0f));
@@ -246,19 +273,19 @@ static void output_q(dr_graph *g, const dr_tdmpc2_config *c, dr_tdmpc2_state at,
         dr_reshape(g, dr_concat(g, logits, c->heads), dr_shape_2(c->heads, logit_count(c))));
 }
 
-static void output_actor(dr_graph *g, const dr_tdmpc2_config *c, const dr_tdmpc2_actor_out *actor,
+static void output_actor(dr_graph *g, const dr_tdmpc2_config *c, const actor_out *actor,
                          dr_node mode)
 {
     dr_node noise =
         dr_graph_noise(g, "noise.action", DR_NOISE_NORMAL, c->action_width, SITE_ACTION);
     dr_graph_output(g, "action", mode);
-    dr_graph_output(g, "action.sample", dr_tdmpc2_draw(g, actor, noise));
+    dr_graph_output(g, "action.sample", draw(g, actor, noise));
     dr_graph_output(g, "action.log_std", actor->log_std);
     dr_graph_output(g, "action.parameters", actor->parameters);
 }
 
 /* The discount that this row's task was trained with. */
-static void output_discount(dr_graph *g, const dr_tdmpc2_config *c, dr_tdmpc2_state at)
+static void output_discount(dr_graph *g, const dr_tdmpc2_config *c, state at)
 {
     int tasks = c->task_count > 0 ? c->task_count : 1;
     dr_node weight = dr_graph_param(g, "discount", 2, (int64_t[]){1, tasks});
@@ -268,14 +295,14 @@ static void output_discount(dr_graph *g, const dr_tdmpc2_config *c, dr_tdmpc2_st
 }
 
 /* Every head that needs no action from outside. */
-static void output_heads(dr_graph *g, const dr_tdmpc2_config *c, dr_tdmpc2_state at)
+static void output_heads(dr_graph *g, const dr_tdmpc2_config *c, state at)
 {
-    dr_tdmpc2_actor_out actor = dr_tdmpc2_actor(g, c, at);
+    actor_out actor = actor_of(g, c, at);
     dr_node mode = dr_tanh(g, actor.mean);
     output_actor(g, c, &actor, mode);
     output_q(g, c, at, mode, "value");
     if (c->has_termination) {
-        dr_node logit = dr_affine(g, dr_tdmpc2_termination(g, c, at), -1.0f, 0.0f);
+        dr_node logit = dr_affine(g, termination(g, c, at), -1.0f, 0.0f);
         dr_graph_output(g, "continue.logit", logit);
         dr_graph_output(g, "continue", dr_sigmoid(g, logit));
     }
@@ -288,8 +315,7 @@ static void output_heads(dr_graph *g, const dr_tdmpc2_config *c, dr_tdmpc2_state
 static void build_initial(dr_graph *g, const dr_tdmpc2_config *c)
 {
     dr_node bias = vector_param(g, "dynamics.mlp.2.norm", "bias", c->latent);
-    dr_tdmpc2_state at = {.z = dr_broadcast(g, dr_affine(g, bias, 0.0f, 0.0f)),
-                          .task = DR_NODE_NONE};
+    state at = {.z = dr_broadcast(g, dr_affine(g, bias, 0.0f, 0.0f)), .task = DR_NODE_NONE};
     if (c->task_count > 0) {
         dr_node weight =
             dr_graph_param(g, "task.actions", 2, (int64_t[]){c->action_width, c->task_count});
@@ -305,21 +331,21 @@ static void build_initial(dr_graph *g, const dr_tdmpc2_config *c)
 /* Neither the latent before nor the action is read. */
 static void build_observe(dr_graph *g, const dr_tdmpc2_config *c)
 {
-    dr_tdmpc2_state at = input_task(g, c);
-    at.z = dr_tdmpc2_encode(g, c, at, input_observation(g, c));
+    state at = input_task(g, c);
+    at.z = encode(g, c, at, input_observation(g, c));
     output_state(g, at);
     output_heads(g, c, at);
 }
 
 static void build_step(dr_graph *g, const dr_tdmpc2_config *c)
 {
-    dr_tdmpc2_state from = input_state(g, c), to = from;
+    state from = input_state(g, c), to = from;
     dr_node action = dr_graph_input(g, "action", dr_shape_1(c->action_width));
-    dr_node logits = dr_tdmpc2_reward(g, c, from, action);
+    dr_node logits = reward(g, c, from, action);
     dr_graph_output(g, "reward.logits", logits);
-    dr_graph_output(g, "reward", dr_tdmpc2_bins_mean(g, c, logits));
+    dr_graph_output(g, "reward", bins_mean(g, c, logits));
     output_q(g, c, from, action, "q");
-    to.z = dr_tdmpc2_next(g, c, from, action);
+    to.z = next(g, c, from, action);
     output_state(g, to);
     output_heads(g, c, to);
 }
@@ -332,9 +358,8 @@ static void build(const void *config, dr_verb verb, dr_graph *graph)
         build_initial(graph, c);
         return;
     case DR_VERB_ENCODE:
-        dr_graph_output(
-            graph, "embedding",
-            dr_tdmpc2_encode(graph, c, input_task(graph, c), input_observation(graph, c)));
+        dr_graph_output(graph, "embedding",
+                        encode(graph, c, input_task(graph, c), input_observation(graph, c)));
         return;
     case DR_VERB_OBSERVE:
         build_observe(graph, c);
