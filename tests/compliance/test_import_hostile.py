@@ -1,4 +1,4 @@
-"""Pickles that mean harm, for every importer that reads one: refused in a sentence, exit 1, nothing written, nothing obeyed."""
+"""Files that mean harm, for every importer that reads them: refused in a sentence, exit 1, nothing written, nothing obeyed."""
 
 import json
 import os
@@ -7,11 +7,14 @@ import resource
 import struct
 import subprocess
 import sys
+import warnings
 import zipfile
 
+import numpy as np
 import pytest
 
 from conftest import ROOT
+from test_import import CONFIG, agent_tensors, write_torch
 
 MEMORY_MAX = 3 << 30  # of the command, so that a bomb is a failure and no swapping
 
@@ -93,3 +96,38 @@ def test_a_hostile_pickle(tmp_path, source, kind):
     assert done.stderr.startswith("dreamd-import: ") and done.stderr.count("\n") == 1, done.stderr
     assert len(done.stderr) < 1000
     assert {path.name for path in tmp_path.iterdir()} == {"file", "config.json"}
+
+
+def refused(tmp_path, tensors, config, *words, change=lambda path: None):
+    """Exit 1, one printable sentence with these words, nothing written."""
+    write_torch(tmp_path / "latest.pt", tensors)
+    change(tmp_path / "latest.pt")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    done = subprocess.run(
+        [sys.executable, ROOT / "client/python/dreamd-import", "dreamerv3-torch", tmp_path / "latest.pt", "--config",
+         tmp_path / "config.json", "--out", tmp_path / "out"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stderr.endswith("\n") and done.stderr[:-1].isprintable(), done.stderr
+    for word in words:
+        assert word in done.stderr, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"latest.pt", "config.json"}
+
+
+def test_an_entry_that_is_there_twice(tmp_path):
+    """Of two entries of one name readers choose differently: what one program checked another would not load."""
+    def again(path):
+        with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(path, "a") as archive:
+            name = next(name for name in archive.namelist() if name.endswith("/data/0"))
+            archive.writestr(name, b"\0" * archive.getinfo(name).file_size)
+    refused(tmp_path, agent_tensors(), CONFIG, "/data/0", "twice", change=again)
+
+
+def test_a_name_that_moves_the_cursor(tmp_path):
+    refused(tmp_path, agent_tensors() | {"_wm.x\n\x1b[2Jdreamd-import: all well": np.zeros(2, "<f4")}, CONFIG, "_wm.x\\n\\x1b[2J")
+
+
+@pytest.mark.parametrize("config", [{"actor": "normal"}, {"encoder": [1]}, {"reward_head": 3}])
+def test_a_section_that_is_none(tmp_path, config):
+    """Earlier configs of this code base were flat: what stands there would have been passed over."""
+    key, value = next(iter(config.items()))
+    refused(tmp_path, agent_tensors(), CONFIG | config, f"config.json: {key} is {value!r}", "names with values")

@@ -92,6 +92,22 @@ def test_both_layouts_give_the_same_weights_and_their_probe_agrees(tmp_path, nam
     assert weights(tmp_path / "out") == weights(ROOT / "tests/golden/tdmpc2" / name)
 
 
+def test_one_row_is_a_number_or_its_symlog_and_the_config_says_which(tmp_path):
+    tensors = newer("state")
+    for name, value in tensors.items():
+        if isinstance(value, np.ndarray) and value.ndim and name.split(".", 1)[0] in ("_reward", "_Qs", "_detach_Qs_params", "_target_Qs_params") \
+                and ".2." in name:
+            rows = [slice(None)] * (value.ndim - (2 if name.endswith("weight") else 1)) + [slice(1)]
+            tensors[name] = np.ascontiguousarray(value[tuple(rows)])
+    config = {key: value for key, value in make.CONFIGS["state"].items() if key not in ("num_bins", "vmin", "vmax")}
+    expect_refusal(tmp_path, run(tmp_path, tensors, config), "num_bins is None", "0 (a number) or 1")
+    for bins in (0, 1):
+        result = run(tmp_path, tensors, config | {"num_bins": bins}, out=f"out{bins}")
+        assert result.returncode == 0, result.stderr
+        assert json.loads((tmp_path / f"out{bins}" / "manifest.json").read_text())["config"]["bins"] == bins
+        assert subprocess.run([MODEL_OPEN, tmp_path / f"out{bins}"]).returncode == 0
+
+
 def test_modules_that_hold_the_heads_once_more_are_copies(tmp_path):
     """So the newer layout was in its first weeks: `_detach_Qs.params.*` and `_target_Qs.params.*` beside `_..._Qs_params.*`."""
     tensors = newer("state")

@@ -1,5 +1,6 @@
 """Writes a checkpoint folder: manifest.json, weights.safetensors, probe.safetensors, card.md."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -23,6 +24,14 @@ def safetensors_bytes(tensors):
     text += b" " * (-(len(text) + 8) % 64)
     data = b"".join(np.ascontiguousarray(tensors[name], "<f4").tobytes() for name in sorted(tensors))
     return struct.pack("<Q", len(text)) + text + data
+
+
+def digest(path):
+    sha256 = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            sha256.update(block)
+    return sha256.hexdigest()
 
 
 def check_finite(tensors):

@@ -55,6 +55,11 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
+def printable(text):
+    """A sentence that may quote a file's names: what is no character of a line is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def main(arguments=None):
     options = parse(sys.argv[1:] if arguments is None else arguments)
     out = pathlib.Path(options.out)
@@ -67,7 +72,7 @@ def main(arguments=None):
                                 "give one with --name")
         source.convert(options.file, options.config, out, name, print, **flags)
     except ImportFailure as failure:
-        print(f"dreamd-import: {failure}", file=sys.stderr)
+        print(f"dreamd-import: {printable(str(failure))}", file=sys.stderr)
         return 1
     except MemoryError:
         print(f"dreamd-import: {options.file}: not enough memory", file=sys.stderr)

@@ -56,11 +56,14 @@ class Config:
         self.content, self.path, self.prefix = content, path, prefix
 
     def get(self, key, default=None):
-        value = self.content
+        value, above = self.content, []
         for part in key.split("."):
-            if not isinstance(value, dict) or part not in value:
+            if value is not None and not isinstance(value, dict):
+                raise ImportFailure(f"{self.path}: {'.'.join(above)} is {value!r:.120}, expected names with values")
+            if not value or part not in value:
                 return default
             value = value[part]
+            above.append(part)
         return value
 
     def has(self, key):

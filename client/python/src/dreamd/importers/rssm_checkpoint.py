@@ -1,7 +1,6 @@
 """The last steps that all importers of the family rssm share: manifest, probe, card, and what is said."""
 
 import dataclasses
-import hashlib
 import pathlib
 
 from . import checkpoint, placer, probe
@@ -59,14 +58,6 @@ class Found:
     discount: float
 
 
-def digest(path):
-    sha256 = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            sha256.update(block)
-    return sha256.hexdigest()
-
-
 def planning(found):
     """A search over the horizon for which the model was trained to imagine, scored as its critic was."""
     settings = DEFAULT_PLANNING | {"horizon": found.horizon, "terminal_value": "value" in found.config}
@@ -98,7 +89,7 @@ def finish(found, path, out, name, say, verbose):
     """Writes the folder, then says what was used and what was left."""
     weights = found.placer.finish()
     checkpoint.check_finite(weights)
-    source = {"code": found.code, "file": pathlib.Path(path).name, "sha256": digest(path)}
+    source = {"code": found.code, "file": pathlib.Path(path).name, "sha256": checkpoint.digest(path)}
     action = {"type": "Discrete", "n": found.action} if found.discrete else \
         {"type": "Box", "shape": [found.action], "dtype": "float32", "low": -1, "high": 1}
     manifest = {

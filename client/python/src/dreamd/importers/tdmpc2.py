@@ -8,7 +8,6 @@ standard deviation, which then come from the config.
 Sizes come from the tensors; the config is compared with them wherever it says something that they say too.
 """
 
-import hashlib
 import pathlib
 
 import numpy as np
@@ -299,9 +298,10 @@ def place(tensors, config, kind, left):
     if action < 1:
         raise ImportFailure(f"_dynamics.0.weight: {latent + extra + action} inputs, expected more than latent and embedding, {latent + extra}")
     out = p.get("_reward.2.weight", 2).shape[0]
-    bins = config.integer("num_bins", 0, 101 if out > 1 else 1)
+    bins = config.integer("num_bins", 0, 101)
     if max(bins, 1) != out:
-        config.fail("num_bins", f"{out}, as many as _reward.2.weight has rows")
+        config.fail("num_bins", f"{out}, as many as _reward.2.weight has rows" if out > 1 else
+                    "0 (a number) or 1 (its symlog): _reward.2.weight has one row")
     p.normed("_dynamics.0", "dynamics.mlp.0", units, latent + extra + action)
     p.normed("_dynamics.1", "dynamics.mlp.1", units, units)
     p.normed("_dynamics.2", "dynamics.mlp.2", latent, units)
@@ -428,7 +428,7 @@ def convert(path, config_path, out, name, say, target_heads=False):
     kind = "_target_Qs" if target_heads else "_Qs"
     weights, sizes, shape, action, gammas, model = place(tensors, config, kind, left)
     checkpoint.check_finite(weights)
-    source = {"code": CODE, "file": pathlib.Path(path).name, "sha256": hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()}
+    source = {"code": CODE, "file": pathlib.Path(path).name, "sha256": checkpoint.digest(path)}
     manifest = {
         "format": 1, "family": "tdmpc2", "name": name, "config": sizes,
         "observation_space": observation_space(sizes, shape),

@@ -40,7 +40,8 @@ class Model:
     """Of one task: `task` is its row in the tables of a multi-task file, None elsewhere."""
 
     def __init__(self, tensors, q, sizes, task, embedding, mask):
-        self.tensors = {name: value.astype(np.float64) for name, value in tensors.items()}
+        # Without the ensembles, most of a large file: `heads` has the one that is served.
+        self.tensors = {name: value.astype(np.float64) for name, value in tensors.items() if not name.startswith(("_Qs.", "_target_Qs"))}
         self.heads = {layer: {name: value.astype(np.float64) for name, value in parts.items()} for layer, parts in q.items()}
         self.sizes, self.task = sizes, task
         self.embedding = None if embedding is None else embedding.astype(np.float64)

@@ -39,7 +39,7 @@ class _Storage(pickle_reader.Constructor):
 
 
 def _rebuild_tensor(storage, offset, size, stride, *_):
-    """A copy of the view that the arguments describe, inside the storage or not at all."""
+    """The view that the arguments describe, inside the storage or not at all; a copy where its numbers are not in order."""
     if not isinstance(storage, np.ndarray) or len(size) != len(stride) or offset < 0:
         raise ImportFailure("the pickle describes a tensor that is none")
     if any(n < 0 for n in size) or any(n < 0 for n in stride) or np.prod(size, dtype=object) > ELEMENTS_MAX:
@@ -52,7 +52,7 @@ def _rebuild_tensor(storage, offset, size, stride, *_):
     if np.prod(size, dtype=object) > storage.size:
         raise ImportFailure(f"a tensor of shape {tuple(size)} repeats elements of a storage of {storage.size}")
     bytes_apart = [s * storage.itemsize for s in stride]
-    return np.lib.stride_tricks.as_strided(storage[offset:], tuple(size), bytes_apart).copy()
+    return np.asarray(np.lib.stride_tricks.as_strided(storage[offset:], tuple(size), bytes_apart, writeable=False), order="C")
 
 
 _CONSTRUCTORS = pickle_reader.PLAIN | {
@@ -90,7 +90,11 @@ def _read_archive(archive, find):
     if pickles[0].file_size > PICKLE_BYTES_MAX:
         raise ImportFailure(f"data.pkl has {pickles[0].file_size} bytes, expected at most {PICKLE_BYTES_MAX}")
     folder = pickles[0].filename.removesuffix("data.pkl")
-    entries = {info.filename: info for info in archive.infolist()}
+    entries = {}
+    for info in archive.infolist():
+        if info.filename in entries:
+            raise ImportFailure(f"{info.filename} is there twice, expected every entry once")
+        entries[info.filename] = info
 
     def read_entry(info):
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:

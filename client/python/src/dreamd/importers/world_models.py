@@ -7,7 +7,6 @@ seen in what it holds. The MDN-RNN is needed, the others may be missing: without
 observed as it is.
 """
 
-import hashlib
 import pathlib
 
 import numpy as np
@@ -355,7 +354,7 @@ def convert(paths, config_path, out, name, say):
     manifest = {"format": 1, "family": "world_models", "name": name, "config": config, **spaces(sizes, picture)}
     if sizes["restart"]:
         manifest["planning"] = {"method": "cem", "horizon": 15, "candidates": 64, "iterations": 3, "elites": 8}
-    manifest["source"] = {"code": CODE, "files": {pathlib.Path(path).name: hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+    manifest["source"] = {"code": CODE, "files": {pathlib.Path(path).name: checkpoint.digest(path)
                                                   for path, _ in files.values()}}
     count = sum(int(weight.size) for weight in weights.values())
     checkpoint.write(out, manifest, weights, probe, card(name, files, config, sizes, picture, count))
