@@ -290,7 +290,7 @@ install: man $(CLIENT) ## programs, C library, pages, completion and zoo, under 
 # Built from a copy, because setuptools writes beside its sources.
 .PHONY: wheel
 wheel: $(VENV)/check.stamp ## the Python package as a wheel, into build/wheel
-	@rm -rf $(BUILD)/python $(BUILD)/wheel && mkdir -p $(BUILD)/wheel && cp -RL client/python $(BUILD)/python
+	@rm -rf $(BUILD)/python $(BUILD)/wheel && mkdir -p $(BUILD)/wheel && cp -RL client/python $(BUILD)/python && rm -rf $(BUILD)/python/build
 	@$(VENV)/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(BUILD)/wheel ./$(BUILD)/python 2> $(PIP_LOG) \
 	    || { cat $(PIP_LOG); exit 1; }
 	@ls $(BUILD)/wheel/*.whl
@@ -318,7 +318,7 @@ models/zoo/%: | $(BUILD)/dreamd
 
 .PHONY: clean
 clean: ## remove what was built; data in var/ stays
-	rm -rf $(BUILD) $(BUILD)-address $(BUILD)-undefined $(BUILD)-thread
+	rm -rf $(BUILD) $(BUILD)-address $(BUILD)-undefined $(BUILD)-thread client/python/build client/python/src/*.egg-info
 
 .PHONY: help
 help: ## this text

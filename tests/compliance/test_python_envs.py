@@ -415,7 +415,8 @@ def test_the_daemon_s_worlds_go_through_gymnasium_s_own_vectors_and_wrappers(add
     told = [envs.step(np.zeros(4, np.int64))[4] for _ in range(7)]
     assert told[5]["episode"]["l"].tolist() == [6] * 4
     envs.close()
-    envs = gymnasium.make_vec("dreamd/pendulum-v0", num_envs=2, vectorization_mode="async", address=address)
+    envs = gymnasium.make_vec("dreamd/pendulum-v0", num_envs=2, vectorization_mode="async", address=address,
+                              vector_kwargs={"context": "spawn"})  # gRPC does not outlive a fork
     first, _ = envs.reset(seed=3)
     assert first.shape == (2, 3) and envs.step(envs.action_space.sample())[1].shape == (2,)
     envs.close()

@@ -14,7 +14,7 @@ from python_package import ROOT, ZOO
 def installed(tmp_path_factory):
     """bin/ of a fresh environment with the wheel in it."""
     folder = tmp_path_factory.mktemp("wheel")
-    shutil.copytree(ROOT / "client/python", folder / "source", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "client/python", folder / "source", ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info"))
     subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder,
                     folder / "source"], check=True)
     wheel, = folder.glob("dreamd-*.whl")

@@ -57,17 +57,18 @@ def fill(message: Any, prefix: str = "", /, **values: Any) -> Any:
             else:
                 setattr(message, field, value)
         except (TypeError, ValueError):
-            expected = _what_fits(message.DESCRIPTOR.fields_by_name[field])
+            expected = _what_fits(message, field)
             raise invalid(prefix + field, f"is {value!r}, expected {expected}") from None
     return message
 
 
-def _what_fits(item: Any) -> str:
+def _what_fits(message: Any, field: str) -> str:
+    item = message.DESCRIPTOR.fields_by_name[field]
     words = {item.CPPTYPE_UINT32: f"a whole number from 0 to {(1 << 32) - 1}",
              item.CPPTYPE_UINT64: f"a whole number from 0 to {(1 << 64) - 1}", item.CPPTYPE_FLOAT: "a number",
              item.CPPTYPE_DOUBLE: "a number", item.CPPTYPE_BOOL: "True or False", item.CPPTYPE_STRING: "a string"}
     what = words.get(item.cpp_type, "a whole number")
-    return f"a list of which each is {what}" if item.label == item.LABEL_REPEATED else what
+    return f"a list of which each is {what}" if hasattr(getattr(message, field), "extend") else what
 
 
 def enum_word(enum: Any, number: int) -> str:
