@@ -194,7 +194,7 @@ endif
 tests: all $(UNIT_TESTS) $(FUZZ_REPLAYS) $(TOOLS) ## build every test, run none
 
 .PHONY: check
-check: ## install what tests need, build, run every test, one closing line
+check: ## install what tests need, build, run every test (ONLY=word,word: those alone), one closing line
 	@deploy/install-packages.sh build test
 	@$(MAKE) --no-print-directory $(VENV)/check.stamp tests
 	@$(VENV)/bin/python tests/run.py --build $(BUILD) $(if $(SANITIZER),--sanitizer $(SANITIZER)) $(if $(ONLY),--only $(ONLY))
