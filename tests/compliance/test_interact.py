@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import os
 import queue
 import socket
 import subprocess
@@ -86,10 +85,16 @@ def info(client, session):
 # ---- order ----
 
 
-def test_a_thousand_sessions_pipelined_ten_deep_are_answered_in_order(client):
-    """Behind a large one: while its batches are computed the small ones gather, and join them. A sanitizer's build
-    would refuse what waits behind so many rows for more than --queue-wait."""
-    many = 2048 if os.environ.get("DREAMD_SANITIZER") else 16384
+@pytest.fixture
+def patient(start_daemon, zoo):
+    """Where requests may wait behind as much as a slow build takes a minute for."""
+    with start_daemon("--zoo", zoo, "--queue-wait", "1m").channel() as channel:
+        yield Client(channel)
+
+
+def test_a_thousand_sessions_pipelined_ten_deep_are_answered_in_order(patient):
+    """Behind a large one: while its batches are computed the small ones gather, and join them."""
+    client, many = patient, 16384
     large = client.open(rows=many).session_id
     sessions = [client.open(seed=i).session_id for i in range(1000)]
     action = np.zeros((1, 2), "<f4")
