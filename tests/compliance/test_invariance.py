@@ -19,6 +19,7 @@ from imagination import ask
 from players import Calls, Streams, failure, play
 from stories import CHAPTERS, Story
 
+# 200 take a sanitizer's build more than three minutes; that every method is told often is checked of 60 as well.
 SESSIONS = 60 if os.environ.get("DREAMD_SANITIZER") else 200
 KEPT = SESSIONS * 3 // 10  # of them are opened with `persist` where sessions are
 VERSIONS = 4
