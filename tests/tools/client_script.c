@@ -3,8 +3,9 @@
  *     client_script ADDRESS TIMEOUT_MS < commands
  *
  * One command a line, one line of answer: the code's name, then what the command gives.
- *     health | open MODEL ROWS | attach ID | observe X... | step X... | act | plan SETTINGS
- *     decode | refresh | close | imagine STEPS | next [STEPS]
+ *     health | info | model NAME | open MODEL ROWS | attach ID | observe X... | step X... | act
+ *     encode X... | plan SETTINGS | stats (of the plan) | decode | refresh | close
+ *     imagine STEPS | next [STEPS]
  *     fork COPIES (and goes on with the new session) | into ROW (from row 0) | keep | put
  */
 #include "client/c/dreamd.h"
@@ -39,6 +40,39 @@ static void print_session(void)
     const dreamd_session_info *info = dreamd_session_get(session);
     printf(" %s rows=%u committed=%llu observation=%zu action=%zu", info->session_id, info->rows,
            (unsigned long long)info->committed_step_id, info->observation_size, info->action_size);
+}
+
+static void print_info(void)
+{
+    dreamd_server_info info;
+    int code = dreamd_get_server_info(&info, client, &err);
+    print_code(code);
+    if (code == DREAMD_OK) {
+        printf(" %s %s sessions=%llu rows=%llu message_max=%llu session_rows_max=%u", info.version,
+               info.instruction_set, (unsigned long long)info.sessions,
+               (unsigned long long)info.rows, (unsigned long long)info.message_bytes_max,
+               info.session_rows_max);
+    }
+}
+
+static void print_model(const char *name)
+{
+    dreamd_model model;
+    int code = dreamd_model_get(&model, client, name, &err);
+    print_code(code);
+    if (code == DREAMD_OK) {
+        printf(" %s@%llu %s aliases=%s parameters=%llu sessions=%llu loaded=%d", model.name,
+               (unsigned long long)model.version, model.family, model.aliases,
+               (unsigned long long)model.parameters, (unsigned long long)model.sessions,
+               model.loaded);
+    }
+}
+
+static void print_stats(void)
+{
+    dreamd_plan_stats stats = dreamd_plan_get_stats(session);
+    printf("OK iterations=%u row_steps=%llu", stats.iterations,
+           (unsigned long long)stats.row_steps);
 }
 
 /* The rewards of all chunks. */
@@ -100,8 +134,10 @@ static int with_session(const char *word, char *rest)
 {
     float values[64];
     size_t count = 0;
-    for (char *at = strtok(rest, " "); strcmp(word, "plan") != 0 && at && count < 64;
-         at = strtok(NULL, " ")) {
+    if (strcmp(word, "plan") == 0) {
+        return dreamd_plan(session, rest, NULL, &err);
+    }
+    for (char *at = strtok(rest, " "); at && count < 64; at = strtok(NULL, " ")) {
         values[count++] = strtof(at, NULL);
     }
     if (strcmp(word, "observe") == 0) {
@@ -110,11 +146,11 @@ static int with_session(const char *word, char *rest)
     if (strcmp(word, "step") == 0) {
         return dreamd_step(session, values, NULL, &err);
     }
+    if (strcmp(word, "encode") == 0) {
+        return dreamd_encode(session, values, NULL, &err);
+    }
     if (strcmp(word, "act") == 0) {
         return dreamd_act(session, DREAMD_MODE, NULL, &err);
-    }
-    if (strcmp(word, "plan") == 0) {
-        return dreamd_plan(session, rest, NULL, &err);
     }
     if (strcmp(word, "decode") == 0) {
         return dreamd_decode(session, NULL, &err);
@@ -135,6 +171,12 @@ static void run(char *word, char *rest)
         print_code(copy(word, rest));
     } else if (strcmp(word, "health") == 0) {
         print_code(dreamd_health(client, rest, &err));
+    } else if (strcmp(word, "info") == 0) {
+        print_info();
+    } else if (strcmp(word, "model") == 0) {
+        print_model(rest);
+    } else if (session && strcmp(word, "stats") == 0) {
+        print_stats();
     } else if (strcmp(word, "open") == 0) {
         dreamd_session_options options = {.rows = second ? (uint32_t)strtoul(second, NULL, 10) : 1};
         if (second) {
@@ -155,6 +197,7 @@ static void run(char *word, char *rest)
         if (code == DREAMD_OK) {
             print_floats(strcmp(word, "step") == 0     ? "reward"
                          : strcmp(word, "decode") == 0 ? "observation"
+                         : strcmp(word, "encode") == 0 ? "embedding"
                                                        : "action");
         }
     }
