@@ -18,6 +18,7 @@ _STORAGE_TYPES = {
     "FloatStorage": np.dtype("<f4"),
     "DoubleStorage": np.dtype("<f8"),
     "HalfStorage": np.dtype("<f2"),
+    "BFloat16Storage": np.dtype("<u2"),  # the upper half of a float32: numpy has no such type
     "LongStorage": np.dtype("<i8"),
     "IntStorage": np.dtype("<i4"),
     "ShortStorage": np.dtype("<i2"),
@@ -32,7 +33,14 @@ class _Storage(pickle_reader.Constructor):
 
     def __init__(self, name):
         super().__init__(f"torch.{name}", self.refuse)
-        self.dtype = _STORAGE_TYPES[name]
+        self.dtype = _STORAGE_TYPES[name]  # in the file
+
+    def numbers(self, data):
+        """As the file has them; those of 16 bits as float32, which each of them is."""
+        stored = np.frombuffer(data, self.dtype)
+        if self.name == "torch.BFloat16Storage":
+            return (stored.astype("<u4") << 16).view("<f4")
+        return stored.astype("<f4") if self.name == "torch.HalfStorage" else stored
 
     def refuse(self, *_):
         raise ImportFailure(f"the pickle calls {self.name}, expected it in a reference to a storage")
@@ -117,8 +125,8 @@ def _read_archive(archive, find):
             raise ImportFailure(f"storage data/{key} is missing")
         if not isinstance(count, int) or info.file_size != count * storage.dtype.itemsize:
             raise ImportFailure(f"storage data/{key} has {info.file_size} bytes, expected {count} x {storage.dtype.itemsize}")
-        if (key, storage.dtype) not in storages:
-            storages[key, storage.dtype] = np.frombuffer(read_entry(info), storage.dtype)
-        return storages[key, storage.dtype]
+        if (key, storage.name) not in storages:
+            storages[key, storage.name] = storage.numbers(read_entry(info))
+        return storages[key, storage.name]
 
     return pickle_reader.load(read_entry(pickles[0]), find, load_persistent)
