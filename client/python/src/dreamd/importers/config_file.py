@@ -105,6 +105,17 @@ class Config:
             self.fail(key, "a list of names")
         return value
 
+    def spaces(self):
+        """{key: sizes} of the observations, which no run saves and a user may add; None where nobody did."""
+        spaces = self.get("spaces")
+        if spaces is None:
+            return None
+        if not isinstance(spaces, dict) or not all(
+                isinstance(shape, list) and all(isinstance(n, int) and not isinstance(n, bool) and 0 < n <= 1 << 20 for n in shape)
+                for shape in spaces.values()):
+            self.fail("spaces", "{key: [sizes]}")
+        return {str(key): shape for key, shape in spaces.items()}
+
     def agree_latent(self, stoch, classes, name, numbers):
         """The options of the latent's split; `numbers` is what the tensor called `name` gives."""
         count = self.get(stoch) * (self.get(classes) or 2)  # Gaussian: mean and std

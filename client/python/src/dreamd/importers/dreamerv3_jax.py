@@ -7,7 +7,7 @@ normalisers are left. Checkpoints of 2023 have other tensors and are refused.
 
 The run's config.yaml has every option, but no spaces: vectors follow from the decoder's heads, square images from
 its first map, the action from the policy's head. What cannot follow the config may say under `spaces`:
-{key: [sizes]} or {key: {"shape": [sizes], "classes": n}}, for instance images that are not square or several.
+{key: [sizes]} or {key: {"shape": [sizes], "classes": n}}, for instance several images, or the action.
 """
 
 import math
@@ -17,10 +17,9 @@ import re
 
 import numpy as np
 
-from . import ImportFailure, config_file, pickle_reader, rssm_checkpoint
+from . import ImportFailure, config_file, dreamerv3_jax_spaces, pickle_reader, rssm_checkpoint
 from .dreamerv3_jax_numpy import Model, Shape
 from .placer import JAX_BLOCKS, JAX_CONV, JAX_LINEAR, Placer
-from .probe import Observation
 
 SOURCE = "dreamerv3-jax"
 CODE = "https://github.com/danijar/dreamerv3"
@@ -129,100 +128,6 @@ def norm_eps(config):
             config.fail(f"{network}.norm", "that of all other networks: one for all is served")
         found = eps
     return found
-
-
-def read_spaces(config):
-    """{key: (shape, classes)} or None."""
-    spaces = config.get("spaces")
-    if spaces is None:
-        return None
-    found = {}
-    for key, said in spaces.items() if isinstance(spaces, dict) else [(None, None)]:
-        said = {"shape": said} if isinstance(said, list) else said
-        shape = said.get("shape", []) if isinstance(said, dict) else None
-        classes = said.get("classes", 0) if isinstance(said, dict) else None
-        sizes = [*shape, classes + 1] if isinstance(shape, list) and isinstance(classes, int) else [None]
-        if not all(isinstance(n, int) and not isinstance(n, bool) and 0 < n <= 1 << 20 for n in sizes):
-            config.fail("spaces", "{key: [sizes]} or {key: {\"shape\": [sizes], \"classes\": n}}")
-        found[str(key)] = (shape, classes)
-    return found
-
-
-# ---- observations and actions, from the tensors and what the config adds ----
-
-def find_vectors(p):
-    """{key: (numbers, is a choice)} of the decoder's heads; encoder and decoder have the same observations."""
-    found = {}
-    for name in p.tensors:
-        if match := re.fullmatch(r"dec/vec/(.+)/(pred|logits)/kernel", name):
-            key, kind = match.groups()
-            width = math.prod(p.tensors[name].shape[1:])
-            if key in found:
-                raise ImportFailure(f"{name}: a second head for {key}")
-            found[key] = (width, kind == "logits")
-    return dict(sorted(found.items()))
-
-
-def find_images(p, config, spaces):
-    """{key: (height, width, channels)} in the order of the space."""
-    if not p.has("enc/cnn0/kernel"):
-        return {}
-    # A decoder's first map tells the size: it has a layer more than those that are numbered, imgout.
-    layers, channels = p.layers("dec/conv{}/kernel") + 1, p.shape("enc/cnn0/kernel", 4)[2]
-    depth = len(p.tensors.get("dec/spnorm/scale", ()))
-    cells = p.tensors["dec/sp0/bias"].size // max(1, depth) if p.has("dec/sp0/bias") else 0
-    if not cells:
-        raise ImportFailure("dec/sp0/bias, dec/spnorm/scale: missing; expected them beside enc/cnn0 (bspace above 0)")
-    if spaces is not None and (images := {key: shape for key, (shape, _) in spaces.items() if len(shape) == 3}):
-        if sum(shape[2] for shape in images.values()) != channels or any(
-                (shape[0] >> layers) * (shape[1] >> layers) != cells or shape[:2] != next(iter(images.values()))[:2]
-                for shape in images.values()):
-            raise ImportFailure(f"{config.path}: spaces have the images {images}, the tensors read {channels} channels and "
-                                f"{cells} x {4 ** layers} pixels; expected the same")
-        found = {key: tuple(shape) for key, shape in images.items()}
-    else:
-        side = math.isqrt(cells)
-        if side * side != cells or channels not in (1, 3):
-            raise ImportFailure(f"{config.path}: no spaces, and the tensors tell {channels} channels and {cells} x "
-                                f"{4 ** layers} pixels, which is not one square image; expected \"spaces\" with every image")
-        found = {"image": (side << layers, side << layers, channels)}
-    if any(height != width for height, width, _ in found.values()):
-        raise ImportFailure(f"images of {next(iter(found.values()))[:2]}: expected square ones, the only ones that are served")
-    return found
-
-
-def find_observations(p, config, spaces):
-    vectors, images = find_vectors(p), find_images(p, config, spaces)
-    found = {key: Observation(size=size) for key, size in images.items()}
-    for key, (width, choice) in vectors.items():
-        found[key] = Observation(classes=width) if choice else Observation(width=width)
-    if not found:
-        raise ImportFailure("dec/vec/*, enc/cnn0: missing; expected an observation")
-    if spaces is None:
-        return found
-    for key, (shape, classes) in spaces.items():
-        entry = found.get(key)
-        if entry is None:
-            raise ImportFailure(f"{config.path}: spaces have {key}, the decoder has no head for it; expected {', '.join(found)}")
-        if classes and (shape or classes != entry.classes) or not classes and entry.classes or \
-                not entry.size and not classes and math.prod(shape) != entry.width:
-            raise ImportFailure(f"{config.path}: spaces say {key} has shape {shape} and {classes} classes, the tensors "
-                                f"{entry.text()}; expected the same, and a choice to be one")
-    if missing := [key for key in found if key not in spaces]:
-        raise ImportFailure(f"{config.path}: spaces lack {missing[0]}; expected all of {', '.join(found)}")
-    for key, (shape, _) in spaces.items():
-        if found[key].width:
-            found[key].shape = shape
-    return {key: found[key] for key in spaces}
-
-
-def find_action(p):
-    """The key of the policy's head, and whether it is a choice. Without a policy: None."""
-    heads = {match.groups() for name in p.tensors if (match := re.fullmatch(r"pol/head/(.+)/(mean|logits)/kernel", name))}
-    if len(heads) > 1:
-        raise ImportFailure(f"pol/head/*: actions {', '.join(sorted(key for key, _ in heads))}, expected one: "
-                            "the only kind that is served")
-    return next(((key, kind == "logits") for key, kind in heads), (None, False))
 
 
 # ---- placing ----
@@ -393,18 +298,17 @@ class Layout:
         return placed, action
 
 
-def find_shape(config, p, observations):
+def find_shape(config, p, observations, action):
     for key, values in SERVED:
         config.must_be(key, *values)
     stoch = config.integer("agent.dyn.rssm.stoch", 1)
     classes, logits = config.integer("agent.dyn.rssm.classes", 2), "dyn/priorlogit/kernel"
     config.agree_latent("agent.dyn.rssm.stoch", "agent.dyn.rssm.classes", logits, p.shape(logits, 2)[1])
-    action, discrete = find_action(p)
     images = {key: entry.size for key, entry in observations.items() if entry.size}
     vectors = {key: entry.classes or entry.width for key, entry in observations.items() if not entry.size}
     shape = Shape(stoch=stoch, classes=classes, vectors=vectors,
                   discrete={key for key, entry in observations.items() if entry.classes}, images=images,
-                  action=action, discrete_action=discrete)
+                  action=action.key, discrete_action=action.discrete)
     shape.unimix = config.number("agent.dyn.rssm.unimix", 0.01, 0, 1)
     shape.norm_eps = norm_eps(config)
     shape.symlog_inputs = config.must_be("agent.enc.simple.symlog", True, False)
@@ -445,12 +349,13 @@ def convert(path, config_path, out, name, say, verbose=False):
     path = find_file(path)
     tensors, left = split(path, read_pickle(path))
     p = Placer(tensors)
-    observations = find_observations(p, config, read_spaces(config))
-    shape = find_shape(config, p, observations)
+    observations, agent = dreamerv3_jax_spaces.find(p, config)
+    shape = find_shape(config, p, observations, agent)
     sizes, action = Layout(p, shape).place(config)
     check_sizes(config, sizes)
     rssm_checkpoint.finish(rssm_checkpoint.Found(
         code=CODE, what="A DreamerV3 world model (2024, JAX)", config=sizes, observations=observations,
         action=action, discrete=shape.discrete_action, placer=p, model=Model(tensors, shape), left=left,
         horizon=config.integer("agent.imag_length", 1, 15), discount=discount(config),
+        action_shape=agent.shape,
     ), path, out, name, say, verbose)

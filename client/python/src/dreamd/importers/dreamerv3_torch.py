@@ -139,17 +139,6 @@ def matching(config, key, spaces, ranks):
         config.fail(key, f"a regular expression ({error})")
 
 
-def read_spaces(config):
-    spaces = config.get("spaces")
-    if spaces is None:
-        return None
-    if not isinstance(spaces, dict) or not all(
-            isinstance(shape, list) and all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in shape)
-            for shape in spaces.values()):
-        config.fail("spaces", "{key: [sizes]}")
-    return {str(key): shape for key, shape in spaces.items()}
-
-
 def find_vectors(p, config, spaces):
     """{key: width} of the encoder in its order, and which of them the decoder has. The decoder's layers are in the order
     of the observation space."""
@@ -252,7 +241,7 @@ def convert(path, config_path, out, name, say, verbose=False):
             left["optimiser state"] = 1
         elif key != "agent_state_dict":
             raise ImportFailure(f"{str(key)[:200]}: no place for it; expected agent_state_dict and optims_state_dict")
-    p, spaces = Placer(tensors), read_spaces(config)
+    p, spaces = Placer(tensors), config.spaces()
     shape = find_shape(config, p)
     shape.vectors, decoded = find_vectors(p, config, spaces)
     names = find_names(p, decoded)

@@ -3,9 +3,12 @@
 import dataclasses
 import pathlib
 
-from . import checkpoint, placer, probe
+from . import ImportFailure, checkpoint, placer, probe
 
 DEFAULT_PLANNING = {"method": "cem", "candidates": 64, "iterations": 3, "elites": 8, "warm_start": True}
+
+# As the daemon reads a manifest's spaces and the family rssm its vectors.
+KEY_BYTES_MAX, KEYS_MAX, VECTOR_RANK_MAX, ACTION_RANK_MAX = 63, 64, 2, 4
 
 
 # What rssm.md says holds where a config is silent.
@@ -56,6 +59,22 @@ class Found:
     left: dict
     horizon: int
     discount: float
+    action_shape: list | None = None  # of a Box, where it is another than [action]
+
+
+def check_spaces(observations, action_shape):
+    """What no manifest of the family may have is refused here, where nothing is written yet."""
+    if len(action_shape or []) > ACTION_RANK_MAX:
+        raise ImportFailure(f"an action of shape {action_shape}, expected at most {ACTION_RANK_MAX} dimensions")
+    if len(observations) > KEYS_MAX:
+        raise ImportFailure(f"{len(observations)} observations, expected at most {KEYS_MAX}")
+    for key, entry in observations.items():
+        length = len(key.encode("utf-8", "surrogatepass"))
+        if not 1 <= length <= KEY_BYTES_MAX or any(c in ".\0" or "\ud800" <= c <= "\udfff" for c in key):
+            raise ImportFailure(f"observation {key[:80]!r}: {length} bytes, expected a key of 1 to {KEY_BYTES_MAX} bytes without a dot "
+                                "in UTF-8: a manifest may have no other")
+        if len(entry.shape or []) > VECTOR_RANK_MAX:
+            raise ImportFailure(f"observation {key!r}: a vector of shape {entry.shape}, expected at most {VECTOR_RANK_MAX} dimensions")
 
 
 def planning(found):
@@ -87,11 +106,12 @@ version of the published equations at import.
 
 def finish(found, path, out, name, say, verbose):
     """Writes the folder, then says what was used and what was left."""
+    check_spaces(found.observations, found.action_shape)
     weights = found.placer.finish()
     checkpoint.check_finite(weights)
     source = {"code": found.code, "file": pathlib.Path(path).name, "sha256": checkpoint.digest(path)}
     action = {"type": "Discrete", "n": found.action} if found.discrete else \
-        {"type": "Box", "shape": [found.action], "dtype": "float32", "low": -1, "high": 1}
+        {"type": "Box", "shape": [found.action] if found.action_shape is None else found.action_shape, "dtype": "float32", "low": -1, "high": 1}
     manifest = {
         "format": 1, "family": "rssm", "name": name, "config": shorten(found.config),
         "observation_space": {"type": "Dict", "spaces": {key: entry.space() for key, entry in found.observations.items()}},

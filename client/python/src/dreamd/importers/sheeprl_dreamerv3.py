@@ -5,8 +5,11 @@ the whole replay buffer (`rb`): pickled objects of sheeprl's classes. They are s
 take their names, keep nothing and do nothing.
 
 The run's config.yaml (one folder above checkpoint/) has no shapes of observations and no kind of action:
-both follow from the tensors. Images are [channels, height, width], as sheeprl has them.
+both follow from the tensors. Images are [channels, height, width], as sheeprl has them. What cannot follow the config may
+say under `spaces` ({key: sizes}): the channels of several images, the widths of vectors that are not decoded.
 """
+
+import math
 
 import numpy as np
 
@@ -18,7 +21,7 @@ from .probe import Observation
 SOURCE = "sheeprl-dreamerv3"
 CODE = "https://github.com/Eclectic-Sheep/sheeprl"
 FILE_HELP = "checkpoint/ckpt_STEPS_RANK.ckpt"
-CONFIG_HELP = "the run's config.yaml, one folder above checkpoint/"
+CONFIG_HELP = "the run's config.yaml, one folder above checkpoint/; may carry \"spaces\""
 FLAGS = {"verbose": "say of every tensor where it went"}
 EXAMPLE = "dreamd-import sheeprl-dreamerv3 run/checkpoint/ckpt_100000_0.ckpt --config run/config.yaml --out walker"
 
@@ -177,30 +180,69 @@ def find_names(p, config):
     return names
 
 
-def find_vectors(p, config, names):
-    """{key: width} in the encoder's order: widths are those of the decoder's heads."""
-    keys, decoded = config.names("algo.mlp_keys.encoder"), {}
+def find_vectors(p, config, names, spaces):
+    """{key: width} in the encoder's order: widths are those of the decoder's heads, or of `spaces`."""
+    key, keys = "algo.mlp_keys.encoder", config.names("algo.mlp_keys.encoder")
     if bool(keys) != bool(names.encoder):
-        config.fail("algo.mlp_keys.encoder", "names where the file has an mlp_encoder, and none where it has not")
-    for key, name in names.decoder_out.items():
-        decoded[key] = p.shape(f"{name}.weight", 2)[0]
-    if surplus := [key for key in decoded if key not in keys]:
+        config.fail(key, "names where the file has an mlp_encoder, and none where it has not")
+    decoded = {name: p.shape(f"{tensor}.weight", 2)[0] for name, tensor in names.decoder_out.items()}
+    if surplus := [name for name in decoded if name not in keys]:
         config.fail("algo.mlp_keys.decoder", f"keys that are encoded too, {surplus[0]!r} is not")
     if not keys:
         return {}
     read = p.shape(f"{names.encoder[0][0]}.weight", 2)[1]
-    unknown = [key for key in keys if key not in decoded]
+    if spaces is not None:
+        found = {name: math.prod(shape) for name, shape in told(config, spaces, keys).items()}
+        if sum(found.values()) != read or any(found[name] != width for name, width in decoded.items()):
+            raise ImportFailure(f"{config.path}: spaces give the encoder {found}, its tensors read {read} numbers, the decoder's give "
+                                f"{decoded}; expected the same")
+        return found
+    unknown = [name for name in keys if name not in decoded]
     if len(unknown) == 1 and read > sum(decoded.values()):
         decoded[unknown[0]] = read - sum(decoded.values())
     elif unknown:
-        config.fail("algo.mlp_keys.encoder", f"at most one key that is not decoded: no tensor tells the widths of {unknown}")
+        config.fail(key, f"at most one key that is not decoded: no tensor tells the widths of {unknown}; or 'spaces' in the config, {{key: sizes}}")
     if sum(decoded.values()) != read:
-        config.fail("algo.mlp_keys.encoder", f"{read} numbers in all, as the encoder's tensors read; the decoder's give {decoded}")
-    return {key: decoded[key] for key in keys}
+        config.fail(key, f"{read} numbers in all, as the encoder's tensors read; the decoder's give {decoded}")
+    return {name: decoded[name] for name in keys}
 
 
-def find_images(p, config, names, units, decoupled):
-    """{key: (height, width, channels)} in the encoder's order; several are alike."""
+def told(config, spaces, keys):
+    """The encoder's of the spaces, in its order; spaces may have more."""
+    if missing := [key for key in keys if key not in spaces]:
+        raise ImportFailure(f"{config.path}: spaces lack {missing[0]!r}; expected all of {', '.join(keys)}")
+    return {key: spaces[key] for key in keys}
+
+
+def channels_by_options(config):
+    """Of every image, as make_env brings all to one form before it stacks them; None where the config does not say."""
+    if not config.has("env.grayscale"):
+        return None
+    stack = 1 if config.get("env.frame_stack") is None else config.integer("env.frame_stack", -1)
+    return (1 if config.must_be("env.grayscale", False, True) else 3) * max(1, stack)
+
+
+def split_channels(config, spaces, keys, side, channels):
+    """{key: its channels}: the encoder reads all images as one, so its tensors tell only the sum."""
+    if spaces is not None:
+        shapes = told(config, spaces, keys)
+        if any(len(shape) != 3 or shape[1:] != [side, side] for shape in shapes.values()) or \
+                sum(shape[0] for shape in shapes.values()) != channels:
+            raise ImportFailure(f"{config.path}: spaces give the encoder the images {shapes}, its tensors read {channels} channels; "
+                                f"expected [channels, {side}, {side}] of every one, and as many channels in all")
+        return {key: shape[0] for key, shape in shapes.items()}
+    if len(keys) == 1:
+        return {keys[0]: channels}
+    each = channels_by_options(config)
+    if each is None or each * len(keys) != channels:
+        options = "env.grayscale does not either" if each is None else f"env.grayscale and env.frame_stack make it {each} each"
+        config.fail("algo.cnn_keys.encoder", f"'spaces' in the config, {{key: [channels, {side}, {side}]}}: the tensors read {channels} "
+                                             f"channels in all and do not tell whose; {options}")
+    return dict.fromkeys(keys, each)
+
+
+def find_images(p, config, names, spaces, units, decoupled):
+    """{key: (height, width, channels)} in the encoder's order."""
     keys = config.names("algo.cnn_keys.encoder")
     if bool(keys) != bool(names.encoder_cnn):
         config.fail("algo.cnn_keys.encoder", "names where the file has a cnn_encoder, and none where it has not")
@@ -213,9 +255,8 @@ def find_images(p, config, names, units, decoupled):
     side = dreamer3_2023.image_side(p, names, deter, units, decoupled)
     config.agree("env.screen_size", side)
     channels = p.shape(f"{names.encoder_cnn[0][0]}.weight", 4)[1]
-    if channels % len(keys):
-        config.fail("algo.cnn_keys.encoder", f"images of equally many channels; the encoder reads {channels}")
-    return {key: (side, side, channels // len(keys)) for key in keys}
+    split = split_channels(config, spaces, keys, side, channels)
+    return {key: (side, side, count) for key, count in split.items()}
 
 
 def find_action(p, config, shape, names):
@@ -263,18 +304,18 @@ def convert(path, config_path, out, name, say, verbose=False):
     if not isinstance(saved, dict) or not isinstance(saved.get("world_model"), dict):
         raise ImportFailure(f"{path}: no world_model; expected a checkpoint of sheeprl's DreamerV3")
     tensors, left = split(saved)
-    p, shape = Placer(tensors), read_shape(config)
+    p, shape, spaces = Placer(tensors), read_shape(config), config.spaces()
     names = find_names(p, config)
     world, stats = "algo.world_model.", f"{names.prior.out}.weight"
     config.agree_latent(f"{world}stochastic_size", f"{world}discrete_size", stats, p.shape(stats, 2)[0])
-    shape.vectors = find_vectors(p, config, names)
+    shape.vectors = find_vectors(p, config, names, spaces)
     units = p.shape(f"{names.encoder[-1][0]}.weight", 2)[0] if names.encoder else 0
-    shape.images = find_images(p, config, names, units, shape.decoupled)
+    shape.images = find_images(p, config, names, spaces, units, shape.decoupled)
     find_action(p, config, shape, names)
     sizes, action = dreamer3_2023.Layout(p, names, shape).place("sheeprl")
     check_sizes(config, sizes, shape)
     observations = {key: Observation(size=size, channels_first=True) for key, size in shape.images.items()}
-    observations |= {key: Observation(width=width) for key, width in shape.vectors.items()}
+    observations |= {key: Observation(width=width, shape=(spaces or {}).get(key)) for key, width in shape.vectors.items()}
     rssm_checkpoint.finish(rssm_checkpoint.Found(
         code=CODE, what="A DreamerV3 world model (2023, sheeprl)", config=sizes, observations=observations,
         action=action, discrete=shape.discrete_action, placer=p, model=Model(tensors, names, shape), left=left,
