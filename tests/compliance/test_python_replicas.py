@@ -1,5 +1,8 @@
 """Several daemons behind one client: sessions go where there is room, and live on when their daemon dies."""
 
+import signal
+import threading
+
 import numpy as np
 import pytest
 from python_package import ROOT, Link, kill, wait_for, zoo_daemon
@@ -241,6 +244,21 @@ def test_without_any_daemon_left_the_error_says_so_and_the_session_goes_on_later
         assert caught.value.code is StatusCode.UNAVAILABLE and "no daemon answers at" in str(caught.value)
         replicas[0] = zoo_daemon(tmp_path / "again", "--listen", replicas[0].address)
         assert session.step(np.zeros((2, 1)), timeout=60).committed_step_id == session.committed_step_id
+
+
+def test_what_a_daemon_refuses_once_it_is_back_is_said_as_it_says_it(replicas):
+    with dreamd.connect([one.address for one in replicas], timeout=60, attempt_timeout=0.3) as client:
+        session = client.open("pendulum", rows=2, seed=3)
+        home = on(session, replicas)
+        kill(next(one for one in replicas if one is not home))
+        home.process.send_signal(signal.SIGSTOP)
+        waking = threading.Timer(2, home.process.send_signal, [signal.SIGCONT])
+        waking.start()
+        with pytest.raises(dreamd.Error, match="1e\\+30, expected") as caught:
+            session.step(np.full((2, 1), 1e30))
+        waking.join()
+        assert caught.value.code is StatusCode.INVALID_ARGUMENT and not session.unsure
+        assert session.step(np.zeros((2, 1))).committed_step_id == 1
 
 
 def test_what_changes_models_is_done_on_every_daemon(replicas):

@@ -65,7 +65,8 @@ class SessionCore:
                 return (yield from repeat(self.address, method, request, deadline, self.client.session_patience, effect, unsure))
             except Error as error:
                 if self.journal is None or not _is_lost(error) or deadline.passed() or round_ == ROUNDS - 1:
-                    if lost is not None and (error.code is grpc.StatusCode.DEADLINE_EXCEEDED or not moved):
+                    if lost is not None and (error.code is grpc.StatusCode.DEADLINE_EXCEEDED or
+                                             (not moved and _is_lost(error))):
                         raise lost from error  # why there was no time left says more than that there was none
                     raise
                 lost = error
