@@ -24,7 +24,8 @@ void dr_mem_free(void *block);
 void dr_mem_wipe(void *block);
 
 /* For a process that lives long: from now on large blocks go back to the system when they are
- * freed, so that a burst of them is not its size for ever. Costs some microseconds a block. */
+ * freed, so that a burst of them is not its size for ever; but for a few, at most 32 MiB, that wait
+ * for the next request. Call it before there is a second thread. */
 void dr_mem_give_back_large(void);
 
 /* "out of memory: <what>" as RESOURCE_EXHAUSTED. */

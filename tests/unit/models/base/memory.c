@@ -3,6 +3,7 @@
 #include <criterion/new/assert.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "models/base/arena.h"
 #include "models/base/buf.h"
@@ -29,6 +30,60 @@ Test(mem, blocks_start_on_a_cache_line)
         cr_expect(eq(sz, (size_t)block % DR_MEM_ALIGN, 0));
         memset(block, 1, size);
         dr_mem_free(block);
+    }
+}
+
+static long count_faults(void)
+{
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    return used.ru_minflt;
+}
+
+/* As a request does with its results and its answer. */
+static void use_large_blocks(void)
+{
+    char *results = dr_mem_alloc(3 << 20), *answer = dr_mem_alloc(4 << 20);
+    memset(results, 1, 3 << 20);
+    memset(answer, 2, 4 << 20);
+    cr_expect(eq(chr, results[(3 << 20) - 1], 1));
+    dr_mem_free(results);
+    dr_mem_wipe(answer);
+}
+
+Test(mem, a_request_after_another_gets_its_large_blocks_without_asking_the_system)
+{
+    dr_mem_give_back_large();
+    dr_mem_stats before = dr_mem_get_stats();
+    use_large_blocks();
+    long faults = count_faults();
+    for (int i = 0; i < 10; i++) {
+        use_large_blocks();
+    }
+    faults = count_faults() - faults;
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    cr_expect(lt(long, faults, 100), "a page each time would be 18,000");
+#endif
+    cr_expect(eq(u64, dr_mem_get_stats().bytes, before.bytes));
+    cr_expect(eq(u64, dr_mem_get_stats().blocks, before.blocks));
+}
+
+Test(mem, what_goes_round_is_large_enough_and_not_far_too_large)
+{
+    dr_mem_give_back_large();
+    char *blocks[20];
+    for (size_t round = 0; round < 200; round++) {
+        size_t bytes = (200u << 10) + round * 7919 % 97 * (64u << 10);
+        for (size_t i = 0; i < 20; i++) {
+            size_t part = bytes / (i % 4 + 1);
+            blocks[i] = dr_mem_alloc(part);
+            memset(blocks[i], (int)i, part);
+        }
+        for (size_t i = 0; i < 20; i++) {
+            cr_assert(eq(chr, blocks[i][0], (char)i));
+            cr_assert(eq(chr, blocks[i][bytes / (i % 4 + 1) - 1], (char)i));
+            dr_mem_free(blocks[i]);
+        }
     }
 }
 
