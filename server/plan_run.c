@@ -82,11 +82,17 @@ uint64_t dr_plan_run_bytes(const dr_plan_run *run)
     return used + searches_of(run) * lay_out(&one, run, NULL);
 }
 
+uint32_t dr_plan_run_iterations(const dr_plan_run *run)
+{
+    const dr_plan_settings *s = &run->settings;
+    return s->method == DR_PLAN_RANDOM_SHOOTING ? 1 : (uint32_t)s->iterations;
+}
+
 uint64_t dr_plan_run_steps(const dr_plan_run *run)
 {
     const dr_plan_settings *s = &run->settings;
-    uint64_t iterations = s->method == DR_PLAN_RANDOM_SHOOTING ? 1 : (uint64_t)s->iterations;
-    return (uint64_t)run->count * (uint64_t)s->candidates * (uint64_t)s->horizon * iterations;
+    return (uint64_t)run->count * (uint64_t)s->candidates * (uint64_t)s->horizon *
+           dr_plan_run_iterations(run);
 }
 
 /* ---- outputs ---- */

@@ -50,6 +50,8 @@ struct dr_plan_run {
 uint64_t dr_plan_run_bytes(const dr_plan_run *run);
 /* Lays the run out in it, aligned for anything. */
 void dr_plan_run_lay_out(dr_plan_run *run, void *memory);
+/* Of each row's search, which the method may have fewer of than the settings say. */
+uint32_t dr_plan_run_iterations(const dr_plan_run *run);
 /* Rows that all its steps advance together. */
 uint64_t dr_plan_run_steps(const dr_plan_run *run);
 /* The lane of its steps, for estimates. */

@@ -71,7 +71,7 @@ dr_code dr_plan_call_answer(dr_plan_call *pc, dr_error *err)
         return code;
     }
     Dreamd__V1__PlanStats stats = DREAMD__V1__PLAN_STATS__INIT;
-    stats.iterations = (uint32_t)pc->plan.settings.iterations;
+    stats.iterations = dr_plan_run_iterations(&pc->plan);
     stats.row_steps = atomic_load(&pc->plan.model_steps);
     pc->daemon->plan_iterations += (uint64_t)stats.iterations * pc->count;
     pc->daemon->plan_row_steps += stats.row_steps;

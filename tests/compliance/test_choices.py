@@ -96,6 +96,12 @@ def test_random_shooting_plans_too(client, session):
     assert alone["plan"].tobytes() == told["plan"][1:2].tobytes()
 
 
+def test_random_shooting_tells_its_one_iteration(client, session):
+    settings = simulation.PlannerSettings(method="random_shooting", candidates=10, horizon=4, iterations=7)
+    stats = client.simulation.Plan(simulation.PlanRequest(session_id=session.session_id, settings=settings)).stats
+    assert (stats.iterations, stats.row_steps) == (1, ROWS * 10 * 4)
+
+
 @pytest.mark.parametrize("action, words", [
     (np.array([0, 1, 2]), "element 2 is 2, expected 0 to 1"),
     (np.array([-1, 0, 0]), "element 0 is -1"),
