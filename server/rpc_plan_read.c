@@ -114,6 +114,28 @@ static dr_code take_plan(dr_plan_call *pc, dr_wire_tensors *tensors, dr_error *e
     return code == DR_OK ? dr_wire_check_actions(tensors, "plan", leaf, err) : code;
 }
 
+/* Room for what the session will keep of this plan. */
+static dr_code reserve_warm_starts(dr_plan_call *pc, dr_error *err)
+{
+    int horizon = pc->plan.settings.horizon;
+    uint64_t before = dr_session_warm_bytes(pc->session);
+    uint64_t bytes = 2 * sizeof(float) * (uint64_t)pc->session->options.rows *
+                     (uint64_t)pc->served->action_width * (uint64_t)horizon;
+    if (bytes > DR_VERB_BYTES_MAX) {
+        return dr_fail_field(err, DR_INVALID_ARGUMENT, "settings.warm_start",
+                             "plans of %d steps for %u rows take %llu bytes to keep, at most %u "
+                             "are allowed: set warm_start to false",
+                             horizon, pc->session->options.rows, (unsigned long long)bytes,
+                             DR_VERB_BYTES_MAX);
+    }
+    dr_code code = dr_session_warm_reserve(pc->session, horizon, pc->served->action_width, err);
+    if (code == DR_OK) {
+        dr_sessions_charge(pc->daemon->sessions, pc->session,
+                           (int64_t)(dr_session_warm_bytes(pc->session) - before));
+    }
+    return code;
+}
+
 /* From the request, or from an earlier plan of the session. */
 static dr_code put_warm_starts(dr_plan_call *pc, const Dreamd__V1__PlanRequest *request,
                                dr_error *err)
@@ -125,34 +147,23 @@ static dr_code put_warm_starts(dr_plan_call *pc, const Dreamd__V1__PlanRequest *
     dr_code code = dr_wire_tensors_read(&tensors, request->n_tensors, request->tensors,
                                         request->n_raw_contents, request->raw_contents,
                                         dr_call_arena(pc->call), err);
-    if (code == DR_OK && tensors.count > 0) {
+    bool is_given = tensors.count > 0;
+    if (code == DR_OK && is_given) {
         code = take_plan(pc, &tensors, err);
-        for (uint32_t i = 0; i < pc->count; i++) {
-            use[i] = true;
-        }
-        return code == DR_OK ? dr_wire_tensors_end(&tensors, "plan, or nothing", err) : code;
     }
-    if (code != DR_OK || !pc->plan.settings.warm_start) {
+    if (code == DR_OK) {
+        code = dr_wire_tensors_end(&tensors, "plan, or nothing", err);
+    }
+    if (code == DR_OK && pc->plan.settings.warm_start) {
+        code = reserve_warm_starts(pc, err);
+    }
+    if (code != DR_OK || !(is_given || pc->plan.settings.warm_start)) {
         return code;
     }
-    uint64_t before = dr_session_warm_bytes(pc->session);
-    uint64_t floats = 2 * (uint64_t)pc->session->options.rows * mean;
-    if (floats * sizeof(float) > DR_VERB_BYTES_MAX) {
-        return dr_fail_field(err, DR_INVALID_ARGUMENT, "settings.warm_start",
-                             "plans of %d steps for %u rows take %llu bytes to keep, at most %u "
-                             "are allowed: set warm_start to false",
-                             horizon, pc->session->options.rows,
-                             (unsigned long long)(floats * sizeof(float)), DR_VERB_BYTES_MAX);
-    }
-    code = dr_session_warm_reserve(pc->session, horizon, pc->served->action_width, err);
-    if (code != DR_OK) {
-        return code;
-    }
-    dr_sessions_charge(pc->daemon->sessions, pc->session,
-                       (int64_t)(dr_session_warm_bytes(pc->session) - before));
     for (uint32_t i = 0; i < pc->count; i++) {
         uint32_t row = pc->rows ? pc->rows[i] : i;
-        use[i] = dr_session_warm_get(pc->session, row, horizon, pc->plan.means + i * mean);
+        use[i] =
+            is_given || dr_session_warm_get(pc->session, row, horizon, pc->plan.means + i * mean);
     }
     return DR_OK;
 }

@@ -131,6 +131,14 @@ def test_plans_of_another_length_replace_those_that_are_kept(client):
     assert plan(one, 4) == plan(other, 4)
 
 
+def test_a_plan_that_began_at_a_given_one_is_kept_too(client):
+    session = client.open(rows=1, seed=6).session_id
+    request = simulation.PlanRequest(session_id=session, settings=simulation.PlannerSettings(horizon=3, warm_start=True))
+    client.simulation.Plan(put(request, plan=np.zeros((1, 3, 2), "<f4")))
+    kept = arrays(get(client, session))
+    assert kept["warm_start.made"].tolist() == [[True, False]] and kept["warm_start.plan"].shape == (1, 2, 3, 2)
+
+
 # ---- exactly once ----
 
 
