@@ -122,8 +122,9 @@ static dr_code prepare_act(dr_verb_call *vc, dr_wire_tensors *tensors, const voi
     case DREAMD__V1__LATENT_MODE__LATENT_MODE_MODE:
         break;
     case DREAMD__V1__LATENT_MODE__LATENT_MODE_SAMPLE:
-        action = "action.sample";
-        vc->is_sample = true;
+        /* An actor without randomness has its mode alone. */
+        vc->is_sample = dr_served_find_output(vc->served, DR_VERB_READ, "action.sample") >= 0;
+        action = vc->is_sample ? "action.sample" : action;
         for (uint32_t i = 0; i < vc->count; i++) {
             vc->keys[i].mode = 0; /* copies: a session of modes may draw an action all the same */
         }

@@ -63,6 +63,13 @@ def test_what_carracing_has_not_is_absent_and_refused(client, carracing):
     fails(PRECONDITION, lambda: client.open("carracing", ending=ending), "continue")
 
 
+def test_an_actor_that_draws_nothing_has_its_mode_alone(client, carracing):
+    session = client.open("carracing", rows=2, seed=1).session_id
+    mode, sample = (simulation.ActRequest(session_id=session, action_mode=how)
+                    for how in (MODE, simulation.LATENT_MODE_SAMPLE))
+    assert client.simulation.Act(sample).raw_contents == client.simulation.Act(mode).raw_contents
+
+
 # ---- temperature ----
 
 
