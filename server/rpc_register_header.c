@@ -42,6 +42,21 @@ static dr_code read_files(dr_upload_header *u, const Dreamd__V1__RegisterHeader 
     return DR_OK;
 }
 
+static dr_code check_sum(const dr_upload_header *u, const Dreamd__V1__RegisterHeader *h,
+                         dr_error *err)
+{
+    uint64_t bytes = h->manifest_json.len;
+    for (size_t i = 0; i < u->file_count; i++) {
+        bytes += u->files[i].bytes;
+    }
+    return bytes <= DR_REGISTER_BYTES_MAX
+               ? DR_OK
+               : dr_fail_field(err, DR_INVALID_ARGUMENT, "header.files",
+                               "manifest and files are %llu bytes together, at most %llu are "
+                               "allowed (Limits.checkpoint_bytes_max)",
+                               (unsigned long long)bytes, DR_REGISTER_BYTES_MAX);
+}
+
 dr_code dr_upload_header_read(dr_upload_header *u, const Dreamd__V1__RegisterHeader *h,
                               bool is_loopback, dr_error *err)
 {
@@ -70,7 +85,7 @@ dr_code dr_upload_header_read(dr_upload_header *u, const Dreamd__V1__RegisterHea
     snprintf(u->name, sizeof u->name, "%s", h->name);
     snprintf(u->expected, sizeof u->expected, "%s", h->expected_checkpoint);
     if (!h->server_path[0]) {
-        return read_files(u, h, err);
+        return read_files(u, h, err) == DR_OK ? check_sum(u, h, err) : err->code;
     }
     if (!is_loopback) {
         return dr_fail_field(err, DR_PERMISSION_DENIED, "header.server_path",

@@ -223,6 +223,8 @@ BAD = {
     "a path": (INVALID, lambda m: setattr(m[0].header.files[0], "name", "../x"), "../x"),
     "a file twice": (INVALID, lambda m: m[0].header.files.append(m[0].header.files[0]), "twice"),
     "huge": (INVALID, lambda m: setattr(m[0].header.files[0], "bytes", 2**62), "at most"),
+    "huge together": (INVALID, lambda m: [setattr(file, "bytes", 2**32 if file.name == "weights.safetensors" else 1)
+                                          for file in m[0].header.files], "checkpoint_bytes_max"),
     "no hash": (INVALID, lambda m: setattr(m[0].header.files[0], "sha256", "abc"), "sha256"),
     "another hash": (DATA_LOSS, lambda m: setattr(m[0].header.files[0], "sha256", "0" * 64), "sha256"),
     "another digest": (DATA_LOSS, lambda m: setattr(m[0].header, "expected_checkpoint", "sha256:" + "0" * 64), "0000"),
