@@ -120,7 +120,8 @@ class SimulationServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def OpenSession(self, request, context):
-        """Opens a session. NOT_FOUND: no such model, version or alias.
+        """Opens a session; loads its model first where it is not loaded. NOT_FOUND: no such model, version
+        or alias. DATA_LOSS: the checkpoint on the disk is damaged. ALREADY_EXISTS: request_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -141,8 +142,8 @@ class SimulationServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CloseSession(self, request, context):
-        """Frees a session. Closing one that is not there is NOT_FOUND; a Plan or Imagine that runs in it
-        then ends with NOT_FOUND.
+        """Frees a session. Closing one that is not there is NOT_FOUND; what still waits or runs in it ends
+        with NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -172,6 +173,7 @@ class SimulationServicer(object):
 
     def Encode(self, request, context):
         """Observation to the family's encoding, without touching the session. Default outputs: embedding.
+        FAILED_PRECONDITION: the checkpoint has no encoder.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -194,7 +196,8 @@ class SimulationServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Plan(self, request, context):
-        """Chooses an action by search in the model. Default outputs: action, return.
+        """Chooses an action by search in the model. Default outputs: action, return. FAILED_PRECONDITION:
+        the checkpoint has no reward head to plan by, or no candidate has a finite return.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -216,27 +219,30 @@ class SimulationServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SetState(self, request, context):
-        """DATA_LOSS: checksum. FAILED_PRECONDITION: made by another checkpoint or layout.
+        """Writes what GetState gave over rows, of this session or another of the same checkpoint.
+        DATA_LOSS: checksum. FAILED_PRECONDITION: made by another checkpoint, layout or format.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Imagine(self, request, context):
-        """Whole imagined trajectories, in chunks. Default outputs: action, reward, continue.
+        """Whole imagined trajectories, in chunks. Default outputs: action, reward, continue (those that the
+        checkpoint has).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Interact(self, request_iterator, context):
-        """The same requests in one stream, for any number of sessions, as many at a time as the client
-        likes: answered in the order of their arrival, errors in band. Requests of different sessions
-        run at the same time and share batches. Those of one session run as if each had waited for the
-        answer of the one before: no change is refused as busy because of another of the same stream.
-        What is not an InteractRequest ends the stream with INVALID_ARGUMENT. A client that does not
-        take its answers is held back by flow control. A daemon that shuts down answers what it took
-        and ends the stream with UNAVAILABLE. When the stream is lost or cancelled, what had not been
+        """The same requests (but for ListSessions and Imagine) in one stream, for any number of sessions,
+        as many at a time as the client likes: answered in the order of their arrival, errors in band.
+        Requests of different sessions run at the same time and share batches. Those of one session run
+        as if each had waited for the answer of the one before: no change is refused as busy because of
+        another of the same stream. What is not an InteractRequest ends the stream with
+        INVALID_ARGUMENT. A client that does not take its answers, or has 1,024 requests or 8 MiB of
+        them unanswered, is held back by flow control. A daemon that shuts down answers what it took and
+        ends the stream with UNAVAILABLE. When the stream is lost or cancelled, what had not been
         committed leaves its session as it was; with step ids the client goes on where it stood.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
