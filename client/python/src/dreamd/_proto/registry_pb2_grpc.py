@@ -87,7 +87,7 @@ class RegistryServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """One model with its versions, and one checkpoint of it in full.
+        """One model with its versions, and one checkpoint of it in full, which is loaded for that.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,10 +96,12 @@ class RegistryServicer(object):
     def RegisterCheckpoint(self, request_iterator, context):
         """Stores a checkpoint: header, then chunks, then finish. It is acknowledged when it is on disk,
         catalogued and its probe agrees. The same checkpoint again is OK with created = false.
-        INVALID_ARGUMENT: manifest or weights are wrong, and how; DATA_LOSS: bytes do not match their
-        digest; FAILED_PRECONDITION: the probe disagrees; PERMISSION_DENIED: a server-side path from
-        beyond loopback. Where the version takes the place of one that is loaded (`latest`, or an alias
-        it brings), it is loaded too before this answers.
+        INVALID_ARGUMENT: manifest or weights are wrong, and how; UNIMPLEMENTED: a family that this
+        build does not know; DATA_LOSS: bytes do not match their digest; FAILED_PRECONDITION: the probe
+        disagrees; PERMISSION_DENIED: a server-side path from beyond loopback; RESOURCE_EXHAUSTED (with
+        RetryInfo): 16 are coming in already; DEADLINE_EXCEEDED: the next part did not come. Where the
+        version takes the place of one that is loaded (`latest`, or an alias it brings), it is loaded
+        too before this answers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -115,29 +117,32 @@ class RegistryServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def LoadModel(self, request, context):
-        """Loads a checkpoint before it is asked for.
+        """Loads a checkpoint before it is asked for; OK also where it is loaded. RESOURCE_EXHAUSTED: 1,024
+        are loaded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnloadModel(self, request, context):
-        """Frees its memory. FAILED_PRECONDITION: sessions still use it.
+        """Frees its memory; OK also where it is not loaded. FAILED_PRECONDITION (MODEL_IN_USE): sessions
+        still use it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCheckpoint(self, request, context):
-        """Deletes one version from catalogue and disk. FAILED_PRECONDITION: sessions still use it, or an
-        alias that was set by hand points at it. A `latest` that follows moves back by itself.
+        """Deletes one version from catalogue and disk. FAILED_PRECONDITION: sessions still use it
+        (MODEL_IN_USE), or an alias that was set by hand points at it. A `latest` that follows moves back
+        by itself.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetServerInfo(self, request, context):
-        """The daemon: version, build, limits.
+        """The daemon: version, build, limits, and how busy it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
