@@ -8,7 +8,7 @@
     dreamd learn --episodes episodes --out mine                                      and a model of what was recorded
 
 At each step the model sees what really happened (Observe: the observation and the action that led to it) and says what to
-do next: `plan` searches in the model, `actor` asks its policy, `random` asks nothing and is the figure to compare with.
+do next: `plan` searches in the model, `actor` asks its action head, `random` asks nothing and is the figure to compare with.
 Where the bounds of the model's action space and the environment's differ, actions are mapped linearly, and that is said.
 """
 
