@@ -121,7 +121,8 @@ class SimulationServicer(object):
 
     def OpenSession(self, request, context):
         """Opens a session; loads its model first where it is not loaded. NOT_FOUND: no such model, version
-        or alias. DATA_LOSS: the checkpoint on the disk is damaged. ALREADY_EXISTS: request_id.
+        or alias. DATA_LOSS: the checkpoint on the disk is damaged, or its probe disagrees.
+        ALREADY_EXISTS: request_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
