@@ -1,5 +1,6 @@
 /* wire_take.c: a tensor of a request becomes an input: its shape, type and every number in it are
  * checked. */
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -184,10 +185,11 @@ dr_code dr_wire_take_space(dr_verb_input *out, int *count, dr_wire_tensors *tens
     return DR_OK;
 }
 
-/* How far an action may be on the side of this bound. */
+/* How far an action may be on the side of this bound, which clients have as float32. */
 static double reach_of(double bound)
 {
-    return isfinite(bound) && fabs(bound) > DR_ACTION_MAX ? fabs(bound) : DR_ACTION_MAX;
+    double reach = isfinite(bound) ? fmin(fabs(bound), FLT_MAX) : 0;
+    return reach > DR_ACTION_MAX ? (double)(float)reach : DR_ACTION_MAX;
 }
 
 /* The index of the first that is out of reach, or `count`. */

@@ -7,6 +7,7 @@ import grpc
 import numpy as np
 import pytest
 
+import checkpoints
 from conftest import ROOT
 from dreamd_stubs import Client, arrays, details, make_zoo, put, simulation
 from imagination import ask, collect
@@ -151,6 +152,24 @@ def test_an_action_that_can_only_be_a_mistake_is_named(client, value):
         assert details(caught.value, "BadRequest").field_violations[0].field.startswith("raw_contents[")
     assert client.step(session, np.zeros((3, 2)), step_id=2).committed_step_id == 2
     assert all(np.isfinite(array).all() for array in client.state(session).values())
+
+
+@pytest.mark.parametrize("dtype", ["<f4", "<f8"])
+def test_the_bounds_of_a_far_space_are_in_it_as_float32_has_them(client, zoo, tmp_path, dtype):
+    def far(manifest):
+        manifest["name"] = "far"
+        manifest["action_space"].update(low=-16777217, high=123456789)  # float32 has -16777216 and 123456792
+
+    checkpoints.register(client, checkpoints.copy(zoo / "tiny", tmp_path / "far", manifest=far, probe=False))
+    session = client.open("far", rows=1, seed=3).session_id
+
+    def move(value):
+        return client.simulation.Step(put(simulation.StepRequest(session_id=session), action=np.full((1, 2), value, dtype)))
+
+    for number, value in enumerate((-16777217, 123456789), 1):
+        assert move(value).committed_step_id == number
+        with pytest.raises(grpc.RpcError, match="element 0 is"):
+            move(value * 1.001)
 
 
 def test_a_row_that_is_not_a_number_is_not_saved(client):
