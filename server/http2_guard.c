@@ -65,6 +65,9 @@ uint64_t dr__http2_now_ns(const dr_http2 *http2)
 
 void dr__http2_count_waiting(dr_http2 *http2, bool more)
 {
+    if (more) {
+        http2->now_ns = dr_loop_now_ns(); /* it may be long since anything came */
+    }
     uint64_t late_ns = http2->now_ns + http2->options.server->options.request_timeout_ms * 1000000;
     if (more && (http2->waiting == 0 || late_ns < http2->waiting_late_ns)) {
         http2->waiting_late_ns = late_ns;

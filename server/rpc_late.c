@@ -34,11 +34,11 @@ void dr__call_watch(dr_call *call)
         return;
     }
     call->waiting = waits;
-    call->waits_ns = waits ? dr__http2_now_ns(call->http2) : 0;
-    call->waits_bytes = 0;
     if (call->http2) {
         dr__http2_count_waiting(call->http2, waits);
     }
+    call->waits_ns = waits ? dr__http2_now_ns(call->http2) : 0;
+    call->waits_bytes = 0;
 }
 
 void dr__call_wait_anew(dr_call *call)

@@ -4,11 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "grpc/health/v1/health.pb-c.h"
 #include "grpc/reflection/v1/reflection.pb-c.h"
 #include "models/base/mem.h"
 #include "server/limits.h"
+#include "server/server_impl.h"
 #include "tests/support/loopback.h"
 
 /* The requests are HealthCheckRequests: one string, `service`. */
@@ -123,6 +125,8 @@ static const dr_rpc_method METHODS[] = {
     {"/t.T/Keep", REQUEST, .on_start = on_start, .on_message = keep, .on_cancelled = on_cancelled},
     {"/t.T/Take", REQUEST, DR_RPC_CLIENT_STREAM, .on_start = on_start, .on_message = take_and_pause,
      .on_half_closed = on_half_closed, .on_cancelled = on_cancelled},
+    {"/t.T/Upload", REQUEST, DR_RPC_CLIENT_STREAM | DR_RPC_OWES_NEXT, .on_start = on_start,
+     .on_message = take_and_pause, .on_half_closed = on_half_closed, .on_cancelled = on_cancelled},
     {"/t.T/Produce", REQUEST, DR_RPC_SERVER_STREAM, .on_message = start_producing,
      .on_writable = produce, .on_cancelled = on_cancelled},
     {"/t.T/Fail", REQUEST, .on_message = fail_fully},
@@ -297,6 +301,24 @@ Test(rpc_call, a_paused_stream_waits_and_keeps_its_order)
     cr_expect(eq(str, events, "start a b c "));
     dr_call_resume(kept);
     cr_expect(eq(str, events, "start a b c half "));
+    cr_expect(eq(int, dr_loopback_wait(loopback, call)->status, 0));
+}
+
+Test(rpc_call, the_time_of_a_next_request_begins_when_the_stream_goes_on)
+{
+    int call = dr_loopback_open(loopback, "/t.T/Upload", NULL);
+    static const uint8_t a[] = {0x0a, 1, 'a'}, b[] = {0x0a, 1, 'b'};
+    dr_loopback_send(loopback, call, a, 3, false);
+    dr_loopback_pump(loopback);
+    usleep(10000); /* the first one takes longer to handle than the next may take to come */
+    uint64_t late_ns = dr_loop_now_ns() + kept->server->options.request_timeout_ms * 1000000;
+    dr_call_resume(kept);
+    cr_expect(ge(u64, dr__call_late_ns(kept), late_ns));
+    cr_expect(ge(u64, dr_http2_late_ns(kept->http2), late_ns));
+    dr_loopback_send(loopback, call, b, 3, true);
+    dr_loopback_pump(loopback);
+    dr_call_resume(kept);
+    cr_expect(eq(str, events, "start a b half "));
     cr_expect(eq(int, dr_loopback_wait(loopback, call)->status, 0));
 }
 
