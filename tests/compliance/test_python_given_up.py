@@ -36,6 +36,8 @@ def press_ctrl_c(served, link, session, call):
             wait_for(lambda: direct.attach(session.session_id).committed_step_id == step_id)
         os.kill(os.getpid(), signal.SIGINT)
 
+    # What a shell starts in the background has SIGINT ignored, and Python leaves it so.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     link.hold()
     thread = threading.Thread(target=press)
     thread.start()
@@ -45,6 +47,7 @@ def press_ctrl_c(served, link, session, call):
     finally:
         thread.join()
         link.release()
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("make", [
