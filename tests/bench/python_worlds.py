@@ -13,7 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "client/pyt
 import dreamd  # noqa: E402
 from dreamd._proto import simulation_pb2  # noqa: E402
 
-ROUNDS, STUB_BAR, WORLDS_BAR, SESSIONS = 5, 1.5, 1.0, 64
+ROUNDS, STUB_BAR, WORLDS_BAR, SESSIONS = 5, 1.25, 1.0, 64
 
 
 def median_us(call, seconds=0.3):
