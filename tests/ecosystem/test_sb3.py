@@ -65,6 +65,7 @@ def test_options_that_worlds_do_not_have_are_refused():
     worlds.set_options({"start_index": 3})
     with pytest.raises(dreamd.Error, match="options: is .*start_index.*, expected none"):
         worlds.reset()
+    assert len(worlds.reset()) == 2  # they were of that reset alone
     worlds.close()
 
 

@@ -38,12 +38,13 @@ class WorldVecEnv(VecEnv):
 
     def reset(self) -> Any:
         seeds = self._seeds if any(seed is not None for seed in self._seeds) else None
-        if any(self._options):
-            raise invalid("options", f"is {self._options}, expected none: all worlds of a VecEnv are reset alike")
+        options = self._options
+        self._reset_options()  # of one reset, refused or not
+        if any(options):
+            raise invalid("options", f"is {options}, expected none: all worlds of a VecEnv are reset alike")
         observations, _ = self.worlds.reset(seed=seeds)
         self.reset_infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         self._reset_seeds()
-        self._reset_options()
         return observations
 
     def step_async(self, actions: Any) -> None:
