@@ -62,6 +62,24 @@ def test_sheeprls_channels_are_not_guessed(tmp_path, channels, options, words):
     expect_refusal(tmp_path, sheeprl(tmp_path, channels, **options), *words)
 
 
+@pytest.mark.parametrize("channels, grayscale", [(1, False), (4, False), (3, True)])
+def test_spaces_tell_a_single_images_channels_too(tmp_path, channels, grayscale):
+    """env.grayscale does not matter then, as with several images."""
+    options = {"algo__cnn_keys__encoder": ["rgb"], "algo__cnn_keys__decoder": ["rgb"], "env__grayscale": grayscale}
+    told = {"rgb": [channels, SIDE, SIDE], "velocity": [3], "angle": [1]}
+    manifest = expect_open(tmp_path, sheeprl(tmp_path, channels, spaces=told, **options))
+    assert manifest["observation_space"]["spaces"]["rgb"]["shape"] == told["rgb"]
+
+
+def test_a_single_image_that_no_space_tells_agrees_with_the_options(tmp_path):
+    options = {"algo__cnn_keys__encoder": ["rgb"], "algo__cnn_keys__decoder": ["rgb"]}
+    expect_refusal(tmp_path, sheeprl(tmp_path, 1, env__grayscale=False, **options), "env.grayscale is False", "the tensors say True")
+    expect_refusal(tmp_path, sheeprl(tmp_path, 3, env__grayscale=True, **options), "env.grayscale is True", "the tensors say False")
+    expect_refusal(tmp_path, sheeprl(tmp_path, 3, spaces={"rgb": [1, SIDE, SIDE], "velocity": [3], "angle": [1]}, **options),
+                   "spaces", "3 channels")
+    expect_open(tmp_path, sheeprl(tmp_path, 4, env__grayscale=True, env__frame_stack=4, **options))
+
+
 def test_sheeprls_vectors_that_are_not_decoded(tmp_path):
     """Two of them: no tensor tells their widths."""
     groups, drawn = sheeprl_groups(), Drawn(12)

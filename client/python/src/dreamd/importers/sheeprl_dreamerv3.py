@@ -232,6 +232,8 @@ def split_channels(config, spaces, keys, side, channels):
                                 f"expected [channels, {side}, {side}] of every one, and as many channels in all")
         return {key: shape[0] for key, shape in shapes.items()}
     if len(keys) == 1:
+        if config.get("env.frame_stack", 1) in (None, 0, 1):
+            config.agree("env.grayscale", channels == 1)
         return {keys[0]: channels}
     each = channels_by_options(config)
     if each is None or each * len(keys) != channels:
@@ -290,10 +292,6 @@ def check_sizes(config, sizes, shape):
         if part in sizes:
             said += [(f"{key}.mlp_layers", sizes[part]["layers"]), (f"{key}.dense_units", sizes[part]["units"])]
             said += [(f"{key}.bins", sizes[part]["bins"])] if "bins" in sizes[part] else []
-    if shape.images and config.has("env.grayscale") and not config.get("env.frame_stack", 1) not in (None, 0, 1):
-        for key, size in shape.images.items():
-            if len(shape.images) == 1:
-                said.append(("env.grayscale", size[2] == 1))
     for key, found in said:
         config.agree(key, found)
 
