@@ -189,6 +189,9 @@ class Registry(registry_pb2_grpc.RegistryServicer):
         checkpoint = registry_pb2.Checkpoint(name="pendulum", version=4, checkpoint=CHECKPOINT, family="rssm")
         return registry_pb2.RegisterCheckpointResponse(checkpoint=checkpoint, created=True)
 
+    def GetServerInfo(self, request, context):
+        return registry_pb2.GetServerInfoResponse(state="SERVING")
+
     def ListModels(self, request, context):
         model = registry_pb2.Model(name="pendulum")
         model.aliases.add(alias="latest", version=2)
@@ -199,6 +202,10 @@ class Registry(registry_pb2_grpc.RegistryServicer):
 
 def retry_info(seconds):
     return error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=seconds))
+
+
+def error_info(reason):
+    return error_details_pb2.ErrorInfo(reason=reason, domain="dreamd")
 
 
 def start(address="127.0.0.1:0", simulation=None):

@@ -86,7 +86,7 @@ def test_details_of_an_error_arrive(daemon):
 
 def test_unknown_model_and_method(daemon):
     assert fails(daemon, "session", "open", "--model", "x")["code"] == "NOT_FOUND"
-    assert fails(daemon, "info")["code"] == "UNIMPLEMENTED"
+    assert fails(daemon, "models", "show", "pendulum")["code"] == "UNIMPLEMENTED"
 
 
 def test_a_slow_answer_meets_the_deadline(daemon):

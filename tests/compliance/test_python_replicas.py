@@ -3,6 +3,7 @@
 import signal
 import threading
 
+import fake_daemon
 import numpy as np
 import pytest
 from python_package import ROOT, Link, kill, wait_for, zoo_daemon
@@ -61,6 +62,46 @@ def test_sessions_open_where_there_are_fewest_rows(replicas):
         third = client.open("pendulum", rows=10)
         assert first.address != second.address == third.address
         assert len(client.sessions()) == 3
+
+
+class StillOpening(fake_daemon.Simulation):
+    """The first attempt at a session is lost on the way, and opens it all the same: `asked` times more it is not there yet."""
+
+    def __init__(self, asked):
+        super().__init__()
+        self.asked = asked
+
+    def OpenSession(self, request, context):
+        if not self.log:
+            self.fail_next = (StatusCode.UNAVAILABLE, "lost", [])
+        elif len(self.log) <= self.asked:
+            self.fail_next = (StatusCode.UNAVAILABLE, "opening", [fake_daemon.error_info("SESSION_OPENING"), fake_daemon.retry_info(0)])
+        return super().OpenSession(request, context)
+
+
+@pytest.fixture
+def opening():
+    """Two daemons that may be long in opening."""
+    both = [fake_daemon.start(simulation=StillOpening(0)) for _ in range(2)]
+    yield [(address, simulation) for _, address, simulation, _ in both]
+    for server, *_ in both:
+        server.stop(None).wait()
+
+
+def test_a_session_that_is_still_opening_is_waited_for_where_it_opens(opening):
+    (first, slow), (second, idle) = opening
+    slow.asked = 3
+    with dreamd.connect([first, second], timeout=60) as client:
+        assert client.open("pendulum").address == first
+    assert len(slow.log) == 5 and len({request.request_id for request in slow.log}) == 1 and not idle.log
+
+
+def test_a_session_that_is_not_open_in_time_is_not_opened_elsewhere_too(opening):
+    (first, slow), (second, idle) = opening
+    slow.asked = 1000
+    with dreamd.connect([first, second], timeout=1) as client, pytest.raises(dreamd.Error) as caught:
+        client.open("pendulum")
+    assert (caught.value.code, caught.value.reason) == (StatusCode.UNAVAILABLE, "SESSION_OPENING") and not idle.log
 
 
 @pytest.mark.parametrize("save_every", [1, 4, 1000])

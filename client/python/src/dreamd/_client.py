@@ -12,7 +12,7 @@ import grpc
 
 from . import _arguments as arguments
 from . import _messages as messages
-from ._flow import UNREACHABLE, Deadline, Flow, Patience, once, repeat
+from ._flow import UNREACHABLE, Deadline, Flow, Patience, is_opening, once, repeat
 from ._proto import registry_pb2 as reg
 from ._proto import simulation_pb2 as pb
 from ._session import SessionCore
@@ -130,7 +130,7 @@ class ClientCore:
                 reply = yield from repeat(address, "Simulation/OpenSession", request, deadline, self.patience)
                 return SessionCore(self, address, reply.session, request)
             except Error as error:
-                if error.code not in (*UNREACHABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
+                if is_opening(error) or error.code not in (*UNREACHABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
                     raise
                 refused = error
         raise self.nowhere(refused)

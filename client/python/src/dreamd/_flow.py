@@ -92,17 +92,23 @@ def repeat(address: str, method: str, request: Any, deadline: Deadline, patience
 
     Repeats after UNAVAILABLE and after an attempt's own DEADLINE_EXCEEDED, and while a repeat finds the first attempt
     still running (`unsure`: or a change before it, which was given up); the pauses double, with jitter, and are at least
-    what the daemon asks for.
+    what the daemon asks for. A session that is still opening is on its way: waiting for it is none of the retries.
     """
-    pause = BACK_OFF_FIRST
-    for attempt in range(patience.retries + 1):
+    pause, retries = BACK_OFF_FIRST, 0
+    while True:
         try:
             return (yield effect(address, method, request, patience.attempt(deadline)))
         except Error as error:
-            transient = error.code in UNREACHABLE or ((unsure or attempt > 0) and error.reason == "SESSION_BUSY")
+            opening = is_opening(error)
+            transient = error.code in UNREACHABLE or ((unsure or retries > 0) and error.reason == "SESSION_BUSY")
             wait = max(error.retry_after or 0.0, pause * random.uniform(0.5, 1.0))
-            if not transient or attempt == patience.retries or wait >= deadline.left():
+            if not transient or (retries == patience.retries and not opening) or wait >= deadline.left():
                 raise
+            retries += not opening
         yield Sleep(wait)
         pause = min(2 * pause, BACK_OFF_MOST)
-    raise AssertionError("a loop that returns or raises")
+
+
+def is_opening(error: Error) -> bool:
+    """An earlier attempt with this request id is at work there, so another daemon would open a second session."""
+    return error.code is grpc.StatusCode.UNAVAILABLE and error.reason == "SESSION_OPENING"

@@ -75,7 +75,8 @@ def connect(address: str | Sequence[str] | None = None, *, timeout: float = 10.0
             several addresses a third of it.
         retries: repeats of a call that found no daemon or was late, with pauses that double up to 2 s. None is 4, on a
             session 8 (some 7 s: a daemon may be just started again), with several addresses 1 before the session moves.
-            Only what is safe is repeated: reads, and changes that carry a step id.
+            Only what is safe is repeated: reads, and changes that carry a step id. A session that a lost attempt is
+            opening all the same is waited for within `timeout`, whatever `retries` is.
         save_every: with several addresses, the state is saved after so many changes and plans.
         credentials: for TLS (`grpc.ssl_channel_credentials()`); None is plain.
     """
