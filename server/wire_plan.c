@@ -36,18 +36,14 @@ static const char *const METHODS[] = {
     X(actor_candidates)    \
     X(action_repeat)
 
-/* Whole numbers of the wire are unsigned: what does not fit an int fails the range check below. */
-static int to_int(uint32_t value)
+/* The planner names a setting alone, and the head that all planning needs. */
+static dr_code refuse(dr_error *err)
 {
-    return value > INT32_MAX ? INT32_MAX : (int)value;
-}
-static float to_float(double value)
-{
-    return (float)value;
-}
-static bool to_bool(protobuf_c_boolean value)
-{
-    return value != 0;
+    dr_error why = *err;
+    char field[sizeof why.field + sizeof "settings."];
+    bool is_setting = strcmp(why.field, "reward") != 0;
+    snprintf(field, sizeof field, "%s%s", is_setting ? "settings." : "", why.field);
+    return dr_fail_field(err, why.code, field, "%s", why.message);
 }
 
 static dr_code read_method(dr_plan_settings *out, const char *name, dr_error *err)
@@ -74,9 +70,12 @@ static dr_code read_method(dr_plan_settings *out, const char *name, dr_error *er
 static dr_code read_fields(dr_plan_settings *out, const Dreamd__V1__PlannerSettings *m,
                            dr_error *err)
 {
-#define READ(name, NAME, type)            \
-    if (m->optional_##name##_case != 0) { \
-        out->name = to_##type(m->name);   \
+#define READ(name, NAME, type)                                             \
+    if (m->optional_##name##_case != 0) {                                  \
+        if (dr_plan_setting_check(#name, (double)m->name, err) != DR_OK) { \
+            return refuse(err);                                            \
+        }                                                                  \
+        out->name = (type)m->name;                                         \
     }
     SETTINGS(READ)
 #undef READ
@@ -122,11 +121,7 @@ dr_code dr_wire_plan_read(dr_plan_settings *out, const Dreamd__V1__PlannerSettin
         code = read_fields(out, message, err);
     }
     if (code == DR_OK && dr_plan_settings_check(out, served->model, err) != DR_OK) {
-        dr_error why = *err;
-        char field[sizeof why.field + sizeof "settings."];
-        bool is_setting = strcmp(why.field, "reward") != 0;
-        snprintf(field, sizeof field, "%s%s", is_setting ? "settings." : "", why.field);
-        return dr_fail_field(err, why.code, field, "%s", why.message);
+        return refuse(err);
     }
     return code;
 }

@@ -45,6 +45,9 @@ DR_CHECKED dr_code dr_plan_settings_preset(dr_plan_settings *out, const char *na
 /* The defaults of a model: its manifest's `planning`, checked field by field, over "planet". */
 DR_CHECKED dr_code dr_plan_settings_default(dr_plan_settings *out, const dr_model *model,
                                             dr_error *err);
+/* One setting as it was said, before it becomes an int or a float: what does not fit these is named
+ * as it came. INVALID_ARGUMENT as below. */
+DR_CHECKED dr_code dr_plan_setting_check(const char *name, double value, dr_error *err);
 /* INVALID_ARGUMENT naming the field, what was found and the limits; FAILED_PRECONDITION where the
  * model lacks a head that the settings need (reward, value). */
 DR_CHECKED dr_code dr_plan_settings_check(const dr_plan_settings *settings, const dr_model *model,

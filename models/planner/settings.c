@@ -159,17 +159,33 @@ static dr_code check_model(const dr_plan_settings *settings, const dr_model *mod
     return DR_OK;
 }
 
+static dr_code check_value(size_t field, double value, dr_error *err)
+{
+    if (value >= fields[field].min && value <= fields[field].max)
+        return DR_OK;
+    return dr_fail_field(err, DR_INVALID_ARGUMENT, fields[field].name,
+                         "plan: %s is %.15g, expected %s from %g to %g", fields[field].name, value,
+                         fields[field].kind == INT ? "an integer" : "a number", fields[field].min,
+                         fields[field].max);
+}
+
+dr_code dr_plan_setting_check(const char *name, double value, dr_error *err)
+{
+    for (size_t i = 0; i < DR_COUNT(fields); i++) {
+        if (strcmp(fields[i].name, name) == 0)
+            return check_value(i, value, err);
+    }
+    DR_NEVER("a setting");
+}
+
 dr_code dr_plan_settings_check(const dr_plan_settings *settings, const dr_model *model,
                                dr_error *err)
 {
     DR_ASSERT((size_t)settings->method < DR_COUNT(methods));
     for (size_t i = 0; i < DR_COUNT(fields); i++) {
-        double value = value_of(settings, i);
-        if (!(value >= fields[i].min && value <= fields[i].max))
-            return dr_fail_field(err, DR_INVALID_ARGUMENT, fields[i].name,
-                                 "plan: %s is %.10g, expected %s from %g to %g", fields[i].name,
-                                 value, fields[i].kind == INT ? "an integer" : "a number",
-                                 fields[i].min, fields[i].max);
+        dr_code code = check_value(i, value_of(settings, i), err);
+        if (code != DR_OK)
+            return code;
     }
     if (settings->elites > settings->candidates)
         return dr_fail_field(err, DR_INVALID_ARGUMENT, "elites",
