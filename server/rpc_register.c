@@ -49,6 +49,19 @@ void dr_upload_refuse(dr_upload *u, const dr_error *err)
     dr_upload_end(u);
 }
 
+bool dr_upload_goes_on(dr_upload *u)
+{
+    u->is_busy = false;
+    if (u->is_lost) {
+        dr_upload_end(u);
+    } else if (u->error.code != DR_OK) {
+        dr_upload_refuse(u, &u->error);
+    } else {
+        return true;
+    }
+    return false;
+}
+
 /* ---- jobs ---- */
 
 static void on_part(dr_store_job *job)
@@ -56,12 +69,7 @@ static void on_part(dr_store_job *job)
     dr_upload *u = (dr_upload *)job;
     dr_mem_free(u->bytes);
     u->bytes = NULL;
-    u->is_busy = false;
-    if (u->is_lost) {
-        dr_upload_end(u);
-    } else if (u->error.code != DR_OK) {
-        dr_upload_refuse(u, &u->error);
-    } else {
+    if (dr_upload_goes_on(u)) {
         dr_call_resume(u->call);
     }
 }

@@ -59,6 +59,8 @@ typedef struct {
 /* Nothing more is wanted of it: what came is thrown away, unless it was committed. */
 void dr_upload_end(dr_upload *u);
 void dr_upload_refuse(dr_upload *u, const dr_error *err);
+/* A job is back. False: its client is lost, or the job failed, and the upload has ended. */
+bool dr_upload_goes_on(dr_upload *u);
 /* All files are there: checks them, has the family check them, commits, answers. */
 void dr_upload_finish(dr_upload *u);
 

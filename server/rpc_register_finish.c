@@ -147,12 +147,7 @@ static void on_committed(dr_store_job *job)
 static void go_on(dr_upload *u, dr_store_thread *thread, void (*run)(dr_store_job *, dr_store *),
                   void (*done)(dr_store_job *))
 {
-    u->is_busy = false;
-    if (u->is_lost) {
-        dr_upload_end(u);
-    } else if (u->error.code != DR_OK) {
-        dr_upload_refuse(u, &u->error);
-    } else {
+    if (dr_upload_goes_on(u)) {
         u->job = (dr_store_job){.run = run, .done = done};
         u->is_busy = true;
         dr_store_thread_post(thread, &u->job);
