@@ -19,8 +19,8 @@ static dr_code read_outputs(dr_plan_call *pc, const Dreamd__V1__PlanRequest *req
             char field[32];
             bool is_later = strcmp(name, "plan.std") == 0;
             snprintf(field, sizeof field, "outputs[%zu]", i);
-            return dr_fail_field(err, is_later ? DR_UNIMPLEMENTED : DR_INVALID_ARGUMENT, field,
-                                 "\"%.48s\": Plan gives action, return and plan", name);
+            return dr_fail_field(err, is_later ? DR_UNIMPLEMENTED : dr_wire_output_refusal(name),
+                                 field, "\"%.48s\": Plan gives action, return and plan", name);
         }
         *wanted = true;
     }

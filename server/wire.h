@@ -119,8 +119,11 @@ typedef struct {
     uint64_t leaves; /* FINAL, OBSERVATION: parts of the observation space */
 } dr_wire_outputs;
 
+/* Of a name that a call does not give: FAILED_PRECONDITION where some call of some checkpoint does,
+ * INVALID_ARGUMENT where none does. */
+DR_CHECKED dr_code dr_wire_output_refusal(const char *name);
 /* What a request asks of a verb, prefixes included. `makes` says what is on offer beside the
- * graph's. FAILED_PRECONDITION: the checkpoint has none of that; INVALID_ARGUMENT: nobody has. */
+ * graph's. Fails as above. */
 DR_CHECKED dr_code dr_wire_outputs_read(dr_wire_outputs *out, size_t count, char *const *names,
                                         const dr_served *served, dr_verb verb, unsigned makes,
                                         dr_error *err);

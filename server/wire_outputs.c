@@ -12,15 +12,15 @@ static const char *const KNOWN_ROOTS[] = {
     "plan",  "started",
 };
 
-static bool is_known(const char *name)
+dr_code dr_wire_output_refusal(const char *name)
 {
     size_t length = strcspn(name, ".");
     for (size_t i = 0; i < DR_COUNT(KNOWN_ROOTS); i++) {
         if (strlen(KNOWN_ROOTS[i]) == length && strncmp(KNOWN_ROOTS[i], name, length) == 0) {
-            return true;
+            return DR_FAILED_PRECONDITION;
         }
     }
-    return false;
+    return DR_INVALID_ARGUMENT;
 }
 
 static dr_code fail_output(dr_error *err, size_t index, const char *name, const dr_served *served,
@@ -41,7 +41,7 @@ static dr_code fail_output(dr_error *err, size_t index, const char *name, const 
                                    output);
     }
     snprintf(field, sizeof field, "outputs[%zu]", index);
-    return dr_fail_field(err, is_known(name) ? DR_FAILED_PRECONDITION : DR_INVALID_ARGUMENT, field,
+    return dr_fail_field(err, dr_wire_output_refusal(name), field,
                          "output \"%.48s\": %.64s gives no such thing here, only %s", name,
                          served->name, list);
 }

@@ -142,6 +142,10 @@ REQUESTS = {
         simulation.PlanRequest(session_id=s, anytime=True)), "anytime"),
     "deviations of a plan": (CODE.UNIMPLEMENTED, lambda c, s: c.simulation.Plan(
         simulation.PlanRequest(session_id=s, outputs=["plan.std"])), "plan.std", "action, return and plan"),
+    "an output of other calls": (CODE.FAILED_PRECONDITION, lambda c, s: c.simulation.Plan(
+        simulation.PlanRequest(session_id=s, outputs=["action", "reward"])), '"reward"', "action, return and plan"),
+    "an output of no call": (CODE.INVALID_ARGUMENT, lambda c, s: c.simulation.Plan(
+        simulation.PlanRequest(session_id=s, outputs=["rewards"])), '"rewards"', "action, return and plan"),
     "an unknown ending": (CODE.INVALID_ARGUMENT, lambda c, s: c.open(
         ending=simulation.Ending(rule=9)), "rule is 9", "THRESHOLD"),
     "too many elites": (CODE.INVALID_ARGUMENT, plan(candidates=10, elites=11), "elites", "11", "10"),
