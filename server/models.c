@@ -274,6 +274,7 @@ static void on_resolved(dr_store_job *job)
         dr_fail(&wish->error, DR_RESOURCE_EXHAUSTED,
                 "%d models are loaded or being loaded, the most allowed: unload one",
                 DR_MODELS_LOADED_MAX);
+        wish->error.reason = "MODELS_FULL"; /* nothing is unloaded by itself: waiting is no help */
         answer(wish, NULL);
         return;
     }

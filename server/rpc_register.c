@@ -207,9 +207,15 @@ void dr_rpc_register_start(dr_call *call)
     dr_daemon *daemon = dr_call_get_service(call);
     dr_upload *u = dr_arena_zalloc(dr_call_arena(call), 1, sizeof *u);
     dr_error err;
-    if (!u || daemon->registers >= DR_REGISTERS_MAX) {
+    if (!u) {
+        dr_mem_fail(&err, "an upload");
+        dr_call_finish(call, &err);
+        return;
+    }
+    if (daemon->registers >= DR_REGISTERS_MAX) {
         dr_fail(&err, DR_RESOURCE_EXHAUSTED, "%u checkpoints are being received, the most allowed",
                 daemon->registers);
+        err.reason = "UPLOADS_FULL";
         err.retry_after_ms = 1000;
         dr_call_finish(call, &err);
         return;

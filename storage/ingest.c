@@ -30,6 +30,7 @@ dr_code dr_store_ingest_begin(dr_store_ingest **out, dr_store *store, dr_error *
                                "%d checkpoints are being registered already, which is the limit",
                                DR_STORE_INGESTS_MAX);
         if (err) {
+            err->reason = "UPLOADS_FULL";
             err->retry_after_ms = 1000;
         }
         return code;

@@ -13,6 +13,7 @@ import time
 import grpc
 import pytest
 
+import checkpoints
 from conftest import BUILD, Daemon
 from dreamd_stubs import Client, details, make_zoo, registry, simulation
 from test_metrics import Scrape, until
@@ -271,6 +272,26 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing(daemon, client, zoo):
     assert list((daemon.folder / "data" / "incoming").iterdir()) == []
 
 
+def test_no_more_models_are_loaded_than_may_be(client, zoo, tmp_path):
+    """Waiting makes no room, as the daemon unloads nothing by itself: there is no RetryInfo."""
+    folder = checkpoints.copy(zoo / "one", tmp_path / "one")
+    for number in range(1025):
+        (folder / "card.md").write_text(f"the same model as all others, number {number}")
+        client.registry.RegisterCheckpoint(parts(folder))
+
+    def load(version):
+        client.registry.LoadModel(registry.LoadModelRequest(model=f"tiny@{version}"))
+
+    for version in range(1, 1025):
+        load(version)
+    for call in (load, lambda version: client.open(f"tiny@{version}")):
+        error = fails(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: call(1025), "1024 models", "unload one")
+        assert details(error, "ErrorInfo").reason == "MODELS_FULL" and not details(error, "RetryInfo")
+    load(1024)
+    client.registry.UnloadModel(registry.UnloadModelRequest(model="tiny@7"))
+    load(1025)
+
+
 def test_uploads_that_send_nothing_make_room(start_daemon, zoo):
     """As many as there may be, each silent at another place; those behind them are not locked out for long."""
     daemon = start_daemon("--zoo", zoo, "--request-timeout", "2s")
@@ -288,7 +309,7 @@ def test_uploads_that_send_nothing_make_room(start_daemon, zoo):
             until(lambda: Scrape(daemon).value("dreamd_open_streams") == len(calls))
             full = fails(grpc.StatusCode.RESOURCE_EXHAUSTED,
                          lambda: client.registry.RegisterCheckpoint(parts(zoo / "one", name="other")))
-            assert details(full, "RetryInfo")
+            assert details(full, "RetryInfo") and details(full, "ErrorInfo").reason == "UPLOADS_FULL"
             for call in calls:
                 fails(grpc.StatusCode.DEADLINE_EXCEEDED, call.result, "the next request was not whole 2000 ms after")
             assert client.registry.RegisterCheckpoint(parts(zoo / "one", name="other")).created

@@ -217,6 +217,7 @@ Test(storage_checkpoint, no_more_than_the_limit_come_in_at_once)
     }
     cr_expect(eq(int, dr_store_ingest_begin(&one_more, store, &err), DR_RESOURCE_EXHAUSTED));
     cr_expect(err.retry_after_ms > 0);
+    cr_expect(eq(str, (char *)err.reason, "UPLOADS_FULL"));
     for (int i = 0; i < DR_STORE_INGESTS_MAX; i++) {
         dr_store_ingest_destroy(ingests[i]);
     }

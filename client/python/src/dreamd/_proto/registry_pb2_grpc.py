@@ -98,10 +98,10 @@ class RegistryServicer(object):
         catalogued and its probe agrees. The same checkpoint again is OK with created = false.
         INVALID_ARGUMENT: manifest or weights are wrong, and how; UNIMPLEMENTED: a family that this
         build does not know; DATA_LOSS: bytes do not match their digest; FAILED_PRECONDITION: the probe
-        disagrees; PERMISSION_DENIED: a server-side path from beyond loopback; RESOURCE_EXHAUSTED (with
-        RetryInfo): 16 are coming in already; DEADLINE_EXCEEDED: the next part did not come. Where the
-        version takes the place of one that is loaded (`latest`, or an alias it brings), it is loaded
-        too before this answers.
+        disagrees; PERMISSION_DENIED: a server-side path from beyond loopback; RESOURCE_EXHAUSTED
+        (UPLOADS_FULL, with RetryInfo): 16 are coming in already; DEADLINE_EXCEEDED: the next part did
+        not come. Where the version takes the place of one that is loaded (`latest`, or an alias it
+        brings), it is loaded too before this answers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -117,8 +117,7 @@ class RegistryServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def LoadModel(self, request, context):
-        """Loads a checkpoint before it is asked for; OK also where it is loaded. RESOURCE_EXHAUSTED: 1,024
-        are loaded.
+        """Loads a checkpoint before it is asked for; OK also where it is loaded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
