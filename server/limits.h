@@ -124,9 +124,8 @@
 /* ---- models ---- */
 #define DR_MODELS_PAGE_MAX 1000
 #define DR_MODELS_LOADED_MAX 1024
-#define DR_REGISTER_BYTES_MAX (4ull << 30) /* one checkpoint, all its files */
-#define DR_REGISTERS_MAX 16                /* uploads at a time */
-#define DR_STORE_JOBS_MAX 4096             /* requests that wait for the storage thread */
+#define DR_REGISTERS_MAX 16    /* uploads at a time */
+#define DR_STORE_JOBS_MAX 4096 /* requests that wait for the storage thread */
 
 #define DR_HEALTH_SERVICES_MAX 4096 /* names health knows: services and models */
 #define DR_HEALTH_WATCHERS_MAX 4096

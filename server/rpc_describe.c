@@ -155,7 +155,7 @@ static void fill_limits(Dreamd__V1__Limits *out, const dr_daemon *daemon)
     out->plan_iterations_max = DR_PLAN_ITERATIONS_MAX;
     out->imagine_horizon_max = DR_IMAGINE_HORIZON_MAX;
     out->history_max = DR_SESSION_HISTORY_MAX;
-    out->checkpoint_bytes_max = DR_REGISTER_BYTES_MAX;
+    out->checkpoint_bytes_max = DR_CHECKPOINT_BYTES_MAX;
 }
 
 static void list_methods(Dreamd__V1__GetServerInfoResponse *out, dr_arena *arena)

@@ -49,12 +49,9 @@ static dr_code check_sum(const dr_upload_header *u, const Dreamd__V1__RegisterHe
     for (size_t i = 0; i < u->file_count; i++) {
         bytes += u->files[i].bytes;
     }
-    return bytes <= DR_REGISTER_BYTES_MAX
-               ? DR_OK
-               : dr_fail_field(err, DR_INVALID_ARGUMENT, "header.files",
-                               "manifest and files are %llu bytes together, at most %llu are "
-                               "allowed (Limits.checkpoint_bytes_max)",
-                               (unsigned long long)bytes, DR_REGISTER_BYTES_MAX);
+    dr_error why;
+    dr_code code = dr_checkpoint_check_bytes(bytes, &why);
+    return code == DR_OK ? DR_OK : dr_fail_field(err, code, "header.files", "%s", why.message);
 }
 
 dr_code dr_upload_header_read(dr_upload_header *u, const Dreamd__V1__RegisterHeader *h,

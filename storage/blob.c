@@ -70,21 +70,46 @@ dr_code dr__blob_write(dr_blob *blob, const char *file, const void *bytes, size_
 
 /* ---- copying ---- */
 
+static dr_code open_file(int *fd, size_t *length, char path[DR_STORE_PATH_BYTES],
+                         const char *folder, const char *file, dr_error *err)
+{
+    int at;
+    dr_code code = find_file(&at, file, err);
+    if (code != DR_OK) {
+        return code;
+    }
+    if (snprintf(path, DR_STORE_PATH_BYTES, "%s/%s", folder, file) >= DR_STORE_PATH_BYTES) {
+        return dr_fail(err, DR_INVALID_ARGUMENT, "%.200s: the path is too long", folder);
+    }
+    return dr_file_open(fd, length, path, err);
+}
+
+/* Before a byte is copied. */
+static dr_code check_sum(const char *folder, const dr_file_names *names, dr_error *err)
+{
+    dr_code code = DR_OK;
+    uint64_t sum = 0;
+    for (size_t i = 0; code == DR_OK && i < names->count; i++) {
+        char path[DR_STORE_PATH_BYTES];
+        int fd;
+        size_t length;
+        code = open_file(&fd, &length, path, folder, names->names[i], err);
+        if (code == DR_OK) {
+            close(fd);
+            sum += length;
+        }
+    }
+    return code == DR_OK ? dr_checkpoint_check_bytes(sum, err) : code;
+}
+
 /* Read, not mapped: the file is somebody else's and may become shorter meanwhile. */
 static dr_code copy_file(dr_blob *blob, const char *folder, const char *file, void *block,
                          dr_error *err)
 {
     char path[DR_STORE_PATH_BYTES];
-    int at, fd;
+    int fd;
     size_t length;
-    dr_code code = find_file(&at, file, err);
-    if (code != DR_OK) {
-        return code;
-    }
-    if (snprintf(path, sizeof path, "%s/%s", folder, file) >= (int)sizeof path) {
-        return dr_fail(err, DR_INVALID_ARGUMENT, "%.200s: the path is too long", folder);
-    }
-    code = dr_file_open(&fd, &length, path, err);
+    dr_code code = open_file(&fd, &length, path, folder, file, err);
     if (code != DR_OK) {
         return code;
     }
@@ -109,8 +134,9 @@ dr_code dr__blob_copy(dr_blob *blob, const char *folder, dr_error *err)
     if (code != DR_OK) {
         return code;
     }
-    void *block = dr_mem_alloc(COPY_BYTES);
-    if (!block) {
+    code = check_sum(folder, &names, err);
+    void *block = code == DR_OK ? dr_mem_alloc(COPY_BYTES) : NULL;
+    if (code == DR_OK && !block) {
         code = dr_mem_fail(err, "a block to copy with");
     }
     for (size_t i = 0; code == DR_OK && i < names.count; i++) {

@@ -133,7 +133,7 @@ DR_CHECKED dr_code dr_store_ingest_begin(dr_store_ingest **out, dr_store *store,
 DR_CHECKED dr_code dr_store_ingest_write(dr_store_ingest *ingest, const char *file,
                                          const void *bytes, size_t length, dr_error *err);
 /* All files of a folder on this machine, instead of writes.
- * NOT_FOUND, PERMISSION_DENIED; INVALID_ARGUMENT: it holds something else. */
+ * NOT_FOUND, PERMISSION_DENIED; INVALID_ARGUMENT: it holds something else, or too much. */
 DR_CHECKED dr_code dr_store_ingest_copy(dr_store_ingest *ingest, const char *folder, dr_error *err);
 /* No more bytes: syncs and checks everything that models/format can check. `out` is borrowed
  * from the ingest; whoever wants to keep it retains it. Here the caller looks whether the family

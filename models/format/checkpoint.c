@@ -45,6 +45,16 @@ int dr_checkpoint_file_find(const char *name)
     return -1;
 }
 
+dr_code dr_checkpoint_check_bytes(uint64_t bytes, dr_error *err)
+{
+    return bytes <= DR_CHECKPOINT_BYTES_MAX
+               ? DR_OK
+               : dr_fail(err, DR_INVALID_ARGUMENT,
+                         "manifest and files are %llu bytes together, at most %llu are allowed "
+                         "(Limits.checkpoint_bytes_max)",
+                         (unsigned long long)bytes, DR_CHECKPOINT_BYTES_MAX);
+}
+
 static dr_code join(char path[PATH_BYTES], const char *folder, const char *name, dr_error *err)
 {
     if (snprintf(path, PATH_BYTES, "%s/%s", folder, name) >= PATH_BYTES) {

@@ -43,6 +43,10 @@ extern const dr_checkpoint_file_info dr_checkpoint_files[DR_CHECKPOINT_FILES];
 /* The index in that table, or -1. */
 int dr_checkpoint_file_find(const char *name);
 
+#define DR_CHECKPOINT_BYTES_MAX (4ull << 30) /* all files together */
+/* Whether that many may come in, before any of them does. INVALID_ARGUMENT. */
+DR_CHECKED dr_code dr_checkpoint_check_bytes(uint64_t bytes, dr_error *err);
+
 /* Reads and checks a folder: names, sizes, manifest, offsets, finite weights, digest. Whether
  * the family accepts config and tensors, and whether the probe agrees, is for the family.
  *   NOT_FOUND         no such folder

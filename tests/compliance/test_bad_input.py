@@ -302,6 +302,10 @@ def test_a_server_side_path(client, source, tmp_path):
     folder = checkpoints.copy(source, tmp_path / "checkpoint")
     (folder / "model.pkl").write_bytes(b"x")
     fails(CODE.INVALID_ARGUMENT, lambda: from_path(folder), "model.pkl", "weights.safetensors")
+    (folder / "model.pkl").unlink()
+    os.truncate(folder / "weights.safetensors", 2**32)  # its own limit: a hole, so that no disk is filled
+    fails(CODE.INVALID_ARGUMENT, lambda: from_path(folder), f"manifest and files are {sum(f.stat().st_size for f in folder.iterdir())} bytes",
+          "at most 4294967296", "checkpoint_bytes_max")
 
 
 # ---- sessions past their limits ----
