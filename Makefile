@@ -261,7 +261,7 @@ $(BUILD)/explore_%: $(BUILD)/tests/fuzz/fuzz_%.o $(call objects,$(SUPPORT_SRC)) 
 # What is found goes to build/fuzz/found/TARGET, and is where the next run begins.
 explore-%: $(BUILD)/explore_%
 	@mkdir -p $(BUILD)/found/$*
-	@$< -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=30 -print_final_stats=1 \
+	@$< -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 \
 	    -artifact_prefix=$(BUILD)/found/$*- $(BUILD)/found/$* tests/fuzz/corpus/$* \
 	    > $(BUILD)/found/$*.log 2>&1 || { tail -n 60 $(BUILD)/found/$*.log; exit 1; }
 	@sed -n 's/^stat::number_of_executed_units: */fuzz $*: runs /p' $(BUILD)/found/$*.log
